@@ -1,0 +1,5 @@
+#include "runtime/version.h"
+
+namespace mla::runtime {
+const char* Version() { return MLA_VERSION; }
+}  // namespace mla::runtime
