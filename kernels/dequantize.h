@@ -1,5 +1,6 @@
 // Dequantize turns stored elements of any DType into float.
-// Threads: any. Shapes: n elements, a multiple of the type's block. Source may be unaligned.
+// Threads: any. Shapes: n elements, a multiple of the type's block. Source may
+// be unaligned.
 #ifndef MLA_KERNELS_DEQUANTIZE_H_
 #define MLA_KERNELS_DEQUANTIZE_H_
 
