@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/expressions.h"
 
 #include "absl/strings/str_cat.h"
@@ -6,6 +6,7 @@
 #include "runtime/chat/filters.h"
 #include "runtime/chat/objects.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/chat/value_tests.h"
 #include "runtime/status_macros.h"
 

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/text_ops.h"
 
 #include <string.h>  // memmem
@@ -52,9 +52,8 @@ std::vector<size_t> CharacterOffsets(std::string_view text) {
   return offsets;
 }
 
-absl::StatusOr<std::vector<MarkedText>> SplitAtSpace(Budget& budget,
-                                                     const MarkedText& text,
-                                                     size_t max_splits) {
+std::vector<MarkedText> SplitAtSpace(const MarkedText& text,
+                                     size_t max_splits) {
   std::vector<MarkedText> parts;
   const std::string_view bytes = text.str();
   size_t begin = std::string_view::npos;  // of the part being read
@@ -64,10 +63,7 @@ absl::StatusOr<std::vector<MarkedText>> SplitAtSpace(Budget& budget,
     if (!space && begin == std::string_view::npos) {
       begin = at;
       if (parts.size() < max_splits) continue;
-      ASSIGN_OR_RETURN(MarkedText rest,
-                       Strip(budget, text.Substr(begin, bytes.size()),
-                             std::nullopt, /*left=*/false, /*right=*/true));
-      parts.push_back(std::move(rest));
+      parts.push_back(text.Substr(begin, bytes.size()));
       return parts;
     }
     if (space && begin != std::string_view::npos) {
@@ -128,7 +124,8 @@ absl::StatusOr<std::vector<MarkedText>> Split(
     std::optional<std::string_view> separator, int64_t max_splits) {
   RETURN_IF_ERROR(budget.Bytes(2 * text.size()));
   if (!separator.has_value()) {
-    return SplitAtSpace(budget, text, Bound(max_splits));
+    RETURN_IF_ERROR(budget.Bytes(text.size() * sizeof(MarkedText) / 2));
+    return SplitAtSpace(text, Bound(max_splits));
   }
   std::vector<MarkedText> parts;
   size_t begin = 0;
