@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/dequantize.h"
 #include "runtime/checkpoint/byte_cursor.h"
 #include "tests/support/bytes.h"
@@ -40,7 +41,8 @@ std::string Entry(const std::string& name, const std::string& dtype,
 
 std::string OneTensor(const std::string& dtype, const std::string& shape,
                       const std::string& offsets, size_t data_bytes) {
-  return File("{" + Entry("t", dtype, shape, offsets) + "}", data_bytes);
+  return File(absl::StrCat("{", Entry("t", dtype, shape, offsets), "}"),
+              data_bytes);
 }
 
 absl::Status StatusOf(const std::string& file) {
@@ -194,8 +196,8 @@ TEST(Safetensors, OffsetsMustSpanTheTensorWithinTheData) {
 
 TEST(Safetensors, TensorsMustCoverTheDataOnce) {
   const auto two = [](const char* a, const char* b, size_t data_bytes) {
-    return File("{" + Entry("a", "F32", "[2]", a) + "," +
-                    Entry("b", "F32", "[1]", b) + "}",
+    return File(absl::StrCat("{", Entry("a", "F32", "[2]", a), ",",
+                             Entry("b", "F32", "[1]", b), "}"),
                 data_bytes);
   };
   EXPECT_TRUE(StatusOf(two("[4,12]", "[0,4]", 12)).ok());
