@@ -307,10 +307,12 @@ TEST_P(AttentionTest, DecodeMatchesTheDefinition) {
   CpuContext cpu(GetParam(), 2);
   for (const Case& c : Cases()) {
     for (DType dtype : {DType::kF32, DType::kBF16}) {
-      Pool pool(c, dtype, {1, 63, 64, 65, 257, 600});
+      const int longest = c.latent() ? 300 : 600;  // the oracle is slow
+      Pool pool(c, dtype, {1, 63, 64, 65, longest});
       const Weights w(c, DType::kF32);
-      const std::vector<Query> queries = {{0, 0, 1},  {1, 62, 1},  {2, 63, 1},
-                                          {3, 60, 5}, {4, 256, 1}, {5, 599, 1}};
+      const std::vector<Query> queries = {{0, 0, 1},   {1, 62, 1},
+                                          {2, 63, 1},  {3, 60, 5},
+                                          {4, 256, 1}, {4, longest - 1, 1}};
       Check(c, w, pool, queries,
             Attend(cpu, c, w, pool, queries, /*decode=*/true, Scale(c)));
     }
