@@ -40,8 +40,8 @@ absl::StatusOr<std::unique_ptr<Backend>> NewBackend(
     }
     return NewCpuBackend(isa, threads);
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "backend '", options.backend, "' is not one of ", known));
+  return absl::InvalidArgumentError(
+      absl::StrCat("backend '", options.backend, "' is not one of ", known));
 }
 
 std::string NameOf(const std::string& path) {
@@ -71,9 +71,9 @@ absl::Status LoadTokenizer(const Checkpoint& checkpoint, LoadedModel& loaded) {
     ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromJson(text, config));
   }
   if (loaded.tokenizer->vocab_size() > loaded.config.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the tokenizer has ", loaded.tokenizer->vocab_size(),
-        " tokens, the model only ", loaded.config.vocab_size));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the tokenizer has ", loaded.tokenizer->vocab_size(),
+                     " tokens, the model only ", loaded.config.vocab_size));
   }
   return absl::OkStatus();
 }
@@ -133,7 +133,8 @@ void MergeEosIds(LoadedModel& loaded) {
 absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
   const WeightReader reader(checkpoint);
   if (checkpoint.gguf() == nullptr) {
-    ASSIGN_OR_RETURN(const std::string text, checkpoint.ReadText("config.json"));
+    ASSIGN_OR_RETURN(const std::string text,
+                     checkpoint.ReadText("config.json"));
     ASSIGN_OR_RETURN(const json config, ParseJson(text));
     return ModelConfigFromHuggingFace(config);
   }
@@ -164,8 +165,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));
   ASSIGN_OR_RETURN(
       loaded->model,
-      Model::Load(loaded->config, WeightReader(*checkpoint),
-                  std::move(backend), options.model, options.progress));
+      Model::Load(loaded->config, WeightReader(*checkpoint), std::move(backend),
+                  options.model, options.progress));
   return loaded;
 }
 

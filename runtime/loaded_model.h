@@ -1,7 +1,8 @@
 // LoadedModel is a checkpoint made ready to run: its checked config, packed
 // weights, tokenizer, chat template and published generation defaults.
 // Threads: immutable after Load; any. `model` itself: the engine's thread.
-// Errors:  Load explains what is missing or inconsistent, file and tensor named.
+// Errors:  Load explains what is missing or inconsistent, file and tensor
+// named.
 #ifndef MLA_RUNTIME_LOADED_MODEL_H_
 #define MLA_RUNTIME_LOADED_MODEL_H_
 
@@ -38,7 +39,7 @@ class LoadedModel {
 
   std::string name;  // the path's last component, without .gguf
   ModelConfig config;
-  std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
+  std::unique_ptr<Tokenizer> tokenizer;               // null: token ids only
   std::shared_ptr<const ChatTemplate> chat_template;  // null: none came along
   SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;
