@@ -78,6 +78,28 @@ absl::Status LoadTokenizer(const Checkpoint& checkpoint, LoadedModel& loaded) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::string> ChatTemplateSource(const Checkpoint& checkpoint) {
+  if (const GgufMetadata* gguf = checkpoint.gguf()) {
+    ASSIGN_OR_RETURN(const std::string_view text,
+                     gguf->GetString("tokenizer.chat_template"));
+    return std::string(text);
+  }
+  absl::StatusOr<std::string> file = checkpoint.ReadText("chat_template.jinja");
+  if (!absl::IsNotFound(file.status())) return file;
+  ASSIGN_OR_RETURN(const std::string config,
+                   checkpoint.ReadText("tokenizer_config.json"));
+  return FindChatTemplate(config);
+}
+
+absl::StatusOr<std::unique_ptr<const ChatTemplate>> LoadChatTemplate(
+    const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return absl::NotFoundError("no tokenizer");
+  ASSIGN_OR_RETURN(const std::string source, ChatTemplateSource(checkpoint));
+  ASSIGN_OR_RETURN(std::unique_ptr<ChatTemplate> parsed,
+                   ChatTemplate::Parse(source, tokenizer->named_tokens()));
+  return std::unique_ptr<const ChatTemplate>(std::move(parsed));
+}
+
 absl::Status LoadGenerationConfig(const Checkpoint& checkpoint,
                                   LoadedModel& loaded) {
   ASSIGN_OR_RETURN(const std::string text,
@@ -160,6 +182,8 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->name = NameOf(path);
   ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
   RETURN_IF_ERROR(LoadTokenizer(*checkpoint, *loaded));
+  loaded->chat_template =
+      LoadChatTemplate(*checkpoint, loaded->tokenizer.get());
   RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
   MergeEosIds(*loaded);
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));

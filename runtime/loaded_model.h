@@ -13,14 +13,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/model.h"
 #include "runtime/model_config.h"
 #include "runtime/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace mla::runtime {
-
-class ChatTemplate;
 
 struct LoadOptions {
   // "cpu" for the best this machine has, or one Isa: cpu-reference,
@@ -39,8 +38,10 @@ class LoadedModel {
 
   std::string name;  // the path's last component, without .gguf
   ModelConfig config;
-  std::unique_ptr<Tokenizer> tokenizer;               // null: token ids only
-  std::shared_ptr<const ChatTemplate> chat_template;  // null: none came along
+  std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
+  // NOT_FOUND: none came along. A template that cannot be parsed does not keep
+  // the model from serving plain prompts; its status says why.
+  absl::StatusOr<std::unique_ptr<const ChatTemplate>> chat_template;
   SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;
   std::unique_ptr<Model> model;
