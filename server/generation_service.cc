@@ -1,0 +1,203 @@
+// Tested by tests/server/generation_service_test.cc and tests/e2e/.
+#include "server/generation_service.h"
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "mla/serving/v1/generation.grpc.pb.h"
+#include "runtime/status_macros.h"
+#include "server/call_deadline.h"
+#include "server/collected_call.h"
+#include "server/error_details.h"
+#include "server/grpc_status.h"
+#include "server/limits.h"
+#include "server/no_throw.h"
+#include "server/prompt_conversion.h"
+#include "server/request_conversion.h"
+#include "server/stream_writer.h"
+#include "server/wire.h"
+
+namespace mla::server {
+namespace {
+
+namespace v1 = serving::v1;
+using grpc::ByteBuffer;
+using grpc::CallbackServerContext;
+
+// Each method takes the request's bytes: see wire.h.
+template <typename Base>
+using Raw = v1::GenerationService::WithRawCallbackMethod_Generate<
+    v1::GenerationService::WithRawCallbackMethod_GenerateUnary<
+        v1::GenerationService::WithRawCallbackMethod_BatchGenerate<
+            v1::GenerationService::WithRawCallbackMethod_Cancel<
+                v1::GenerationService::WithRawCallbackMethod_Tokenize<
+                    v1::GenerationService::WithRawCallbackMethod_Detokenize<
+                        Base>>>>>>;
+
+absl::StatusOr<runtime::Request> PrepareRequest(
+    const v1::GenerateRequest& in, const runtime::LoadedModel& model,
+    absl::Time deadline) {
+  if (deadline <= absl::Now()) {
+    return absl::DeadlineExceededError(
+        "the call's deadline had passed when it arrived");
+  }
+  ASSIGN_OR_RETURN(runtime::Request request, ConvertRequest(in, model));
+  request.deadline = deadline;
+  return request;
+}
+
+class GenerationService final : public Raw<v1::GenerationService::Service> {
+ public:
+  explicit GenerationService(const GenerationContext& context)
+      : context_(context) {}
+
+  grpc::ServerWriteReactor<ByteBuffer>* Generate(
+      CallbackServerContext* call, const ByteBuffer* bytes) override {
+    const auto writer = StreamWriter::Create(context_, *call);
+    const absl::Status status = Guarded([&]() -> absl::Status {
+      v1::GenerateRequest in;
+      RETURN_IF_ERROR(ParseMessage(*bytes, in));
+      ASSIGN_OR_RETURN(
+          runtime::Request request,
+          PrepareRequest(in, context_.model, CallDeadline(*call)));
+      writer->Begin(std::move(request));
+      return absl::OkStatus();
+    });
+    if (!status.ok()) writer->Refuse(status);
+    return writer.get();
+  }
+
+  grpc::ServerUnaryReactor* GenerateUnary(CallbackServerContext* call,
+                                          const ByteBuffer* bytes,
+                                          ByteBuffer* response) override {
+    return Collect(call, response, [&](auto& requests) -> absl::Status {
+      v1::GenerateRequest in;
+      RETURN_IF_ERROR(ParseMessage(*bytes, in));
+      ASSIGN_OR_RETURN(requests.emplace_back(),
+                       PrepareRequest(in, context_.model, CallDeadline(*call)));
+      return absl::OkStatus();
+    }, [](CollectedCall::Results results) {
+      return SerializeMessage(results.front());
+    });
+  }
+
+  grpc::ServerUnaryReactor* BatchGenerate(CallbackServerContext* call,
+                                          const ByteBuffer* bytes,
+                                          ByteBuffer* response) override {
+    return Collect(call, response, [&](auto& requests) {
+      return PrepareBatch(*bytes, CallDeadline(*call), requests);
+    }, [](CollectedCall::Results results) {
+      v1::BatchGenerateResponse out;
+      for (auto& result : results) *out.add_results() = std::move(result);
+      return SerializeMessage(out);
+    });
+  }
+
+  grpc::ServerUnaryReactor* Cancel(CallbackServerContext* call,
+                                   const ByteBuffer* bytes,
+                                   ByteBuffer* response) override {
+    return Answer(call, [&]() -> absl::Status {
+      v1::CancelRequest in;
+      RETURN_IF_ERROR(ParseMessage(*bytes, in));
+      RETURN_IF_ERROR(CheckRequestId(in.request_id()));
+      if (!context_.engine.Cancel(in.request_id())) {
+        return absl::NotFoundError(absl::StrCat(
+            "no live request has the id ", Quoted(in.request_id())));
+      }
+      *response = SerializeMessage(v1::CancelResponse());
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* Tokenize(CallbackServerContext* call,
+                                     const ByteBuffer* bytes,
+                                     ByteBuffer* response) override {
+    return Answer(call, [&]() -> absl::Status {
+      v1::TokenizeRequest in;
+      RETURN_IF_ERROR(ParseMessage(*bytes, in));
+      v1::TokenizeResponse out;
+      ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                       ConvertTokenize(in, context_.model));
+      for (const int32_t id : ids) out.add_token_ids(id);
+      *response = SerializeMessage(out);
+      return absl::OkStatus();
+    });
+  }
+
+  grpc::ServerUnaryReactor* Detokenize(CallbackServerContext* call,
+                                       const ByteBuffer* bytes,
+                                       ByteBuffer* response) override {
+    return Answer(call, [&]() -> absl::Status {
+      v1::DetokenizeRequest in;
+      RETURN_IF_ERROR(ParseMessage(*bytes, in));
+      v1::DetokenizeResponse out;
+      ASSIGN_OR_RETURN(*out.mutable_text(),
+                       ConvertDetokenize(in, context_.model));
+      *response = SerializeMessage(out);
+      return absl::OkStatus();
+    });
+  }
+
+ private:
+  // Runs what answers a call at once.
+  template <typename Function>
+  grpc::ServerUnaryReactor* Answer(CallbackServerContext* call,
+                                   Function&& function) {
+    grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
+    reactor->Finish(ToGrpcStatus(Guarded(function), *call));
+    return reactor;
+  }
+
+  // Runs what prepares the requests of a call that is answered at their end.
+  template <typename Prepare>
+  grpc::ServerUnaryReactor* Collect(CallbackServerContext* call,
+                                    ByteBuffer* response, Prepare&& prepare,
+                                    CollectedCall::Answer answer) {
+    const auto collected = CollectedCall::Create(context_, *call, *response);
+    std::vector<runtime::Request> requests;
+    const absl::Status status = Guarded([&] { return prepare(requests); });
+    if (status.ok()) {
+      collected->Begin(std::move(requests), std::move(answer));
+    } else {
+      collected->Refuse(status);
+    }
+    return collected.get();
+  }
+
+  absl::Status PrepareBatch(const ByteBuffer& bytes, absl::Time deadline,
+                            std::vector<runtime::Request>& requests) const {
+    v1::BatchGenerateRequest in;
+    RETURN_IF_ERROR(ParseMessage(bytes, in));
+    const int size = in.requests_size();
+    if (size < 1 || size > kMaxBatchRequests) {
+      return InvalidField("requests",
+                          absl::StrCat("must have 1 to ", kMaxBatchRequests,
+                                       " entries, not ", size));
+    }
+    for (int i = 0; i < size; ++i) {
+      auto request = PrepareRequest(in.requests(i), context_.model, deadline);
+      if (!request.ok()) {
+        return InField(absl::StrCat("requests[", i, "]"), request.status());
+      }
+      requests.push_back(*std::move(request));
+    }
+    return absl::OkStatus();
+  }
+
+  const GenerationContext context_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeGenerationService(
+    const GenerationContext& context) {
+  return std::make_unique<GenerationService>(context);
+}
+
+}  // namespace mla::server

@@ -1,0 +1,136 @@
+// Tested by tests/server/request_conversion_test.cc and
+// tests/fuzz/request_fuzz.cc.
+#include "server/request_conversion.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/random/random.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "runtime/status_macros.h"
+#include "server/error_details.h"
+#include "server/limits.h"
+#include "server/prompt_conversion.h"
+#include "server/sampling_conversion.h"
+
+namespace mla::server {
+namespace {
+
+namespace v1 = serving::v1;
+
+// Random, so that a client cannot guess and cancel another's request.
+std::string NewRequestId() {
+  thread_local absl::BitGen random;
+  return absl::StrFormat("req-%016x%016x", absl::Uniform<uint64_t>(random),
+                         absl::Uniform<uint64_t>(random));
+}
+
+absl::StatusOr<std::vector<int32_t>> ConvertPrompt(
+    const v1::GenerateRequest& in, const runtime::LoadedModel& model) {
+  switch (in.input_case()) {
+    case v1::GenerateRequest::kText:
+      return EncodeText(in.text(), /*add_special_tokens=*/true, "text", model);
+    case v1::GenerateRequest::kChat:
+      return EncodeChat(in.chat(), "chat", model);
+    case v1::GenerateRequest::kTokenIds:
+      return CheckTokenIds(in.token_ids().ids(), "token_ids.ids", model);
+    case v1::GenerateRequest::INPUT_NOT_SET:
+      break;
+  }
+  return InvalidField("input", "must be set: one of text, token_ids, chat");
+}
+
+// Settles max_tokens against the prompt and the context.
+void FitContext(int64_t context, runtime::Request& request,
+                FieldViolations& violations) {
+  const int64_t prompt = static_cast<int64_t>(request.prompt.size());
+  runtime::StopConditions& stop = request.stop;
+  if (prompt >= context) {
+    violations.Add("input",
+                   absl::StrCat("has ", prompt,
+                                " tokens, but the model's context of ", context,
+                                " must also hold what is generated"));
+    return;
+  }
+  if (stop.max_tokens == 0) stop.max_tokens = static_cast<int>(context - prompt);
+  if (prompt + stop.max_tokens > context) {
+    violations.Add("stop.max_tokens",
+                   absl::StrCat("must be at most ", context - prompt,
+                                ": the prompt has ", prompt,
+                                " tokens and the context holds ", context));
+  }
+  if (stop.min_tokens > stop.max_tokens) {
+    violations.Add("stop.min_tokens",
+                   absl::StrCat("must be at most max_tokens, ",
+                                stop.max_tokens, ", not ", stop.min_tokens));
+  }
+}
+
+// What the whole answer may hold, computed before any of it is allocated.
+void BoundResult(const runtime::Request& request, FieldViolations& violations) {
+  const int64_t per_token = 1 + request.sampling.logprobs.value_or(0);
+  const int64_t tokens =
+      int64_t{request.sampling.n} * request.stop.max_tokens;
+  if (tokens * per_token > kMaxResultEntries) {
+    violations.Add(
+        "stop.max_tokens",
+        absl::StrCat("of ", request.stop.max_tokens, " for n = ",
+                     request.sampling.n, " with ", per_token,
+                     " entries a token is more than the ", kMaxResultEntries,
+                     " entries that one request may produce"));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<runtime::Request> ConvertRequest(
+    const v1::GenerateRequest& in, const runtime::LoadedModel& model) {
+  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  runtime::Request request;
+  if (in.request_id().empty()) {
+    request.id = NewRequestId();
+  } else {
+    RETURN_IF_ERROR(CheckRequestId(in.request_id()));
+    request.id = in.request_id();
+  }
+  FieldViolations violations;
+  const int vocab_size = model.config.vocab_size;
+  request.sampling = model.default_sampling;
+  ConvertSampling(in.sampling(), vocab_size, request.sampling, violations);
+  ConvertStop(in.stop(), vocab_size, request.stop, violations);
+  ConvertOutput(in.output(), request, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+
+  ASSIGN_OR_RETURN(request.prompt, ConvertPrompt(in, model));
+  FitContext(model.config.max_context_tokens, request, violations);
+  BoundResult(request, violations);
+  RETURN_IF_ERROR(violations.ToStatus());
+  return request;
+}
+
+absl::Status CheckModel(const std::string& requested,
+                        const runtime::LoadedModel& model) {
+  if (requested.empty() || requested == model.name) return absl::OkStatus();
+  return WithReason(
+      absl::NotFoundError(absl::StrCat("model ", Quoted(requested),
+                                       " is not served here; '", model.name,
+                                       "' is")),
+      "MODEL_NOT_FOUND");
+}
+
+absl::Status CheckRequestId(const std::string& id) {
+  if (!id.empty() && id.size() <= kMaxRequestIdBytes &&
+      std::all_of(id.begin(), id.end(), absl::ascii_isgraph)) {
+    return absl::OkStatus();
+  }
+  return InvalidField("request_id",
+                      absl::StrCat("must be 1 to ", kMaxRequestIdBytes,
+                                   " printable ASCII characters other than "
+                                   "space"));
+}
+
+}  // namespace mla::server

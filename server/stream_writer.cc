@@ -1,0 +1,160 @@
+// Tested by tests/server/generation_service_test.cc.
+#include "server/stream_writer.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "server/call_deadline.h"
+#include "server/grpc_status.h"
+#include "server/limits.h"
+#include "server/log.h"
+#include "server/response_conversion.h"
+#include "server/wire.h"
+
+namespace mla::server {
+
+std::shared_ptr<StreamWriter> StreamWriter::Create(
+    const GenerationContext& generation, grpc::CallbackServerContext& call) {
+  std::shared_ptr<StreamWriter> writer(new StreamWriter(generation, call));
+  generation.streams.Add(writer);
+  return writer;
+}
+
+void StreamWriter::Begin(runtime::Request request) {
+  request_id_ = request.id;
+  request.sink = shared_from_this();
+  {
+    absl::MutexLock lock(&mu_);
+    running_ = true;
+  }
+  absl::Status status = generation_.engine.Submit(std::move(request));
+  if (!status.ok()) Refuse(ExplainRefusal(std::move(status)));
+}
+
+void StreamWriter::Refuse(absl::Status status) {
+  ReportRefusal(request_id_, status, generation_.metrics);
+  {
+    absl::MutexLock lock(&mu_);
+    running_ = false;
+    final_status_ = std::move(status);
+  }
+  Pump();
+}
+
+void StreamWriter::OnTokens(runtime::TokenDelta delta) {
+  bool too_slow = false;
+  {
+    absl::MutexLock lock(&mu_);
+    if (delta.finish) finish_reason_ = Name(delta.finish->reason);
+    if (broken_) return;
+    pending_.Add(delta);
+    too_slow = pending_.bytes() > kMaxPendingBytes;
+  }
+  if (too_slow) {
+    Interrupt(Interruption::kSlowClient);
+  } else {
+    Pump();
+  }
+}
+
+void StreamWriter::OnDone(absl::Status status,
+                          const runtime::Summary& summary) {
+  std::string finish_reason;
+  {
+    absl::MutexLock lock(&mu_);
+    running_ = false;
+    status = FinalStatus(std::move(status), interruption_);
+    if (!status.ok()) finish_reason_ = "none";
+    if (status.ok() && !broken_) pending_.AddSummary(summary);
+    finish_reason = finish_reason_;
+    final_status_ = status;
+  }
+  ReportEnd(request_id_, status, finish_reason, summary, generation_.metrics);
+  Pump();
+}
+
+void StreamWriter::Pump() {
+  bool write = false;
+  absl::Status status;
+  {
+    absl::MutexLock lock(&mu_);
+    if (writing_ || finished_) return;
+    if (!pending_.empty()) {
+      auto message = pending_.Pop();
+      message.set_request_id(request_id_);
+      written_ = SerializeMessage(message);
+      write = writing_ = true;
+    } else if (final_status_) {
+      status = *final_status_;
+      finished_ = true;
+    } else {
+      return;
+    }
+    busy_since_ = absl::Now();
+  }
+  // Only one caller gets here at a time: writing_ and finished_ shut the rest
+  // out. gRPC may call back before this returns.
+  if (write) {
+    StartWrite(&written_);
+  } else {
+    Finish(ToGrpcStatus(status, call_));
+  }
+}
+
+void StreamWriter::OnWriteDone(bool ok) {
+  {
+    absl::MutexLock lock(&mu_);
+    writing_ = false;
+    busy_since_ = absl::InfiniteFuture();
+    written_.Clear();
+    if (!ok) {
+      broken_ = true;
+      pending_.Clear();
+    }
+  }
+  Pump();
+}
+
+void StreamWriter::OnCancel() {
+  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
+                                               : Interruption::kClientGone);
+}
+
+void StreamWriter::Interrupt(Interruption why) {
+  {
+    absl::MutexLock lock(&mu_);
+    if (!running_ || interruption_ != Interruption::kNone) return;
+    interruption_ = why;
+    broken_ = true;
+    pending_.Clear();
+  }
+  generation_.engine.Cancel(request_id_);
+}
+
+absl::Time StreamWriter::BusySince() const {
+  absl::MutexLock lock(&mu_);
+  return busy_since_;
+}
+
+size_t StreamWriter::PendingBytes() const {
+  absl::MutexLock lock(&mu_);
+  return pending_.bytes();
+}
+
+void StreamWriter::Abandon() {
+  Log().warn("stream abandoned id={} reason=client stopped reading",
+             request_id_);
+  Interrupt(Interruption::kSlowClient);
+  absl::MutexLock lock(&mu_);
+  if (!closed_) call_.TryCancel();
+}
+
+void StreamWriter::OnDone() {
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+  }
+  generation_.streams.Remove(this);
+}
+
+}  // namespace mla::server
