@@ -1,8 +1,10 @@
-// Element types of weights and cache rows, their storage sizes and scalar conversions.
+// Element types of weights and cache rows, their storage sizes and scalar
+// conversions.
 //
-// Block formats (Q4_0 ... Q6_K) are GGUF's: `BlockElements` consecutive elements share one block of
-// `BlockBytes` bytes (layouts: ggml's `ggml-common.h`, decoded in kernels/dequantize.h).
-// Cache rows are F32 or BF16. C++17-clean: .cu files include it.
+// Block formats (Q4_0 ... Q6_K) are GGUF's: `block_elements` consecutive
+// elements share one block of `block_bytes` bytes (layouts: ggml's
+// `ggml-common.h`, decoded in kernels/dequantize.cc). Cache rows are F32 or
+// BF16; integers only travel in files. C++17-clean: .cu files include it.
 #ifndef MLA_KERNELS_DTYPE_H_
 #define MLA_KERNELS_DTYPE_H_
 
@@ -25,6 +27,8 @@ enum class DType : uint8_t {
   kQ4_K,
   kQ5_K,
   kQ6_K,
+  kI32,
+  kI64,
 };
 
 struct DTypeTraits {
@@ -35,42 +39,98 @@ struct DTypeTraits {
 
 constexpr DTypeTraits Traits(DType t) {
   switch (t) {
-    case DType::kF32: return {"f32", 1, 4};
-    case DType::kF16: return {"f16", 1, 2};
-    case DType::kBF16: return {"bf16", 1, 2};
-    case DType::kF8E4M3: return {"f8_e4m3", 1, 1};
-    case DType::kQ4_0: return {"q4_0", 32, 18};
-    case DType::kQ4_1: return {"q4_1", 32, 20};
-    case DType::kQ5_0: return {"q5_0", 32, 22};
-    case DType::kQ5_1: return {"q5_1", 32, 24};
-    case DType::kQ8_0: return {"q8_0", 32, 34};
-    case DType::kQ4_K: return {"q4_k", 256, 144};
-    case DType::kQ5_K: return {"q5_k", 256, 176};
-    case DType::kQ6_K: return {"q6_k", 256, 210};
+    case DType::kF32:
+      return {"f32", 1, 4};
+    case DType::kF16:
+      return {"f16", 1, 2};
+    case DType::kBF16:
+      return {"bf16", 1, 2};
+    case DType::kF8E4M3:
+      return {"f8_e4m3", 1, 1};
+    case DType::kQ4_0:
+      return {"q4_0", 32, 18};
+    case DType::kQ4_1:
+      return {"q4_1", 32, 20};
+    case DType::kQ5_0:
+      return {"q5_0", 32, 22};
+    case DType::kQ5_1:
+      return {"q5_1", 32, 24};
+    case DType::kQ8_0:
+      return {"q8_0", 32, 34};
+    case DType::kQ4_K:
+      return {"q4_k", 256, 144};
+    case DType::kQ5_K:
+      return {"q5_k", 256, 176};
+    case DType::kQ6_K:
+      return {"q6_k", 256, 210};
+    case DType::kI32:
+      return {"i32", 1, 4};
+    case DType::kI64:
+      return {"i64", 1, 8};
   }
   return {"?", 1, 0};
 }
 
 constexpr const char* Name(DType t) { return Traits(t).name; }
 // Bytes of one element; only for types without blocks.
-constexpr size_t SizeOf(DType t) { return static_cast<size_t>(Traits(t).block_bytes); }
+constexpr size_t SizeOf(DType t) {
+  return static_cast<size_t>(Traits(t).block_bytes);
+}
 
 using bf16_t = uint16_t;  // the upper half of an IEEE binary32
 
-inline float FromBF16(bf16_t h) {
-  uint32_t bits = static_cast<uint32_t>(h) << 16;
+inline float FloatFromBits(uint32_t bits) {
   float f;
   std::memcpy(&f, &bits, 4);
   return f;
 }
 
-// Round to nearest, ties to even; NaN stays NaN.
-inline bf16_t ToBF16(float f) {
+inline uint32_t BitsOfFloat(float f) {
   uint32_t bits;
   std::memcpy(&bits, &f, 4);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<bf16_t>((bits >> 16) | 0x40u);
+  return bits;
+}
+
+inline float FromBF16(bf16_t h) {
+  return FloatFromBits(static_cast<uint32_t>(h) << 16);
+}
+
+// Round to nearest, ties to even; NaN stays NaN.
+inline bf16_t ToBF16(float f) {
+  uint32_t bits = BitsOfFloat(f);
+  if ((bits & 0x7fffffffu) > 0x7f800000u)
+    return static_cast<bf16_t>((bits >> 16) | 0x40u);
   bits += 0x7fffu + ((bits >> 16) & 1u);
   return static_cast<bf16_t>(bits >> 16);
+}
+
+// FromF16 and FromF8E4M3 widen exactly. Both shift exponent and mantissa to
+// binary32's place and re-bias the exponent; a subnormal gets the smallest
+// normal's exponent instead, whose value is then subtracted again. Selections
+// instead of branches, so that loops over them vectorise.
+
+// IEEE binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits.
+inline float FromF16(uint16_t h) {
+  const uint32_t magnitude = (h & 0x7fffu) << 13;
+  const uint32_t infinity = 0x1fu
+                            << 23;  // shifted like magnitude; NaN lies above
+  const uint32_t normal =
+      magnitude + ((magnitude >= infinity ? 2u : 1u) * (112u << 23));
+  const uint32_t subnormal = BitsOfFloat(
+      FloatFromBits(magnitude + (113u << 23)) - FloatFromBits(113u << 23));
+  const uint32_t sign = (h & 0x8000u) << 16;
+  return FloatFromBits(sign | (magnitude < (1u << 23) ? subnormal : normal));
+}
+
+// OCP FP8 E4M3 (the "FN" kind): bias 7, no infinities, NaN is 0x7f and 0xff.
+inline float FromF8E4M3(uint8_t b) {
+  const uint32_t magnitude = (b & 0x7fu) << 20;
+  const uint32_t normal =
+      magnitude == (0x7fu << 20) ? 0x7fc00000u : magnitude + (120u << 23);
+  const uint32_t subnormal = BitsOfFloat(
+      FloatFromBits(magnitude + (121u << 23)) - FloatFromBits(121u << 23));
+  const uint32_t sign = (b & 0x80u) << 24;
+  return FloatFromBits(sign | (magnitude < (1u << 23) ? subnormal : normal));
 }
 
 }  // namespace mla::kernels

@@ -1,7 +1,7 @@
 // Engine runs requests: schedule -> forward -> sample -> emit, step by step.
 // Owns:    the engine thread, the scheduler, the block pool and the cache.
-// Threads: public calls from any thread; sinks are called from the engine's own.
-// Errors:  Submit refuses (and never calls the sink) with
+// Threads: public calls from any thread; sinks are called from the engine's
+// own. Errors:  Submit refuses (and never calls the sink) with
 //            RESOURCE_EXHAUSTED   queue full, or the pool could never hold it
 //            UNAVAILABLE          draining
 //            ALREADY_EXISTS       a live request has this id
@@ -26,8 +26,8 @@ class LoadedModel;
 struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{1} << 30;
   int block_tokens = 64;
-  int max_running = 64;           // choices decoded together
-  int max_step_tokens = 512;      // token budget of one step
+  int max_running = 64;       // choices decoded together
+  int max_step_tokens = 512;  // token budget of one step
   int max_queued_requests = 512;
   int64_t max_queued_tokens = int64_t{1} << 20;  // prompt tokens waiting
 };

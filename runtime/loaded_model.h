@@ -1,7 +1,8 @@
 // LoadedModel is a checkpoint made ready to run: its checked config, packed
 // weights, tokenizer, chat template and published generation defaults.
 // Threads: immutable after Load; any.
-// Errors:  Load explains what is missing or inconsistent, file and tensor named.
+// Errors:  Load explains what is missing or inconsistent, file and tensor
+// named.
 #ifndef MLA_RUNTIME_LOADED_MODEL_H_
 #define MLA_RUNTIME_LOADED_MODEL_H_
 

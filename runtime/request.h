@@ -1,5 +1,6 @@
-// One generation request as the engine sees it: token ids in, plain values only.
-// The server fills it from protobuf after checking it; the runtime never sees protobuf.
+// One generation request as the engine sees it: token ids in, plain values
+// only. The server fills it from protobuf after checking it; the runtime never
+// sees protobuf.
 #ifndef MLA_RUNTIME_REQUEST_H_
 #define MLA_RUNTIME_REQUEST_H_
 
@@ -22,9 +23,10 @@ struct SamplingParams {
   int top_k = 0;             // 0 = off
   float top_p = 1.0f;        // (0, 1]
   float min_p = 0.0f;        // [0, 1]: relative to the likeliest token
-  float repetition_penalty = 1.0f;  // > 0; over prompt and output (CTRL, 1909.05858)
-  float presence_penalty = 0.0f;    // [-2, 2]; over the output
-  float frequency_penalty = 0.0f;   // [-2, 2]; over the output
+  float repetition_penalty =
+      1.0f;  // > 0; over prompt and output (CTRL, 1909.05858)
+  float presence_penalty = 0.0f;   // [-2, 2]; over the output
+  float frequency_penalty = 0.0f;  // [-2, 2]; over the output
   std::vector<std::pair<int32_t, float>> logit_bias;  // token id, added logit
   std::optional<uint64_t> seed;  // same seed, same tokens, whatever the batch
   int n = 1;                     // independent choices from one prompt
@@ -34,7 +36,8 @@ struct SamplingParams {
 // When a choice ends.
 struct StopConditions {
   int max_tokens = 16;
-  int min_tokens = 0;  // before this many, stop ids and end-of-sequence are not drawn
+  int min_tokens =
+      0;  // before this many, stop ids and end-of-sequence are not drawn
   std::vector<std::string> stop;        // the match is not part of the text
   std::vector<int32_t> stop_token_ids;  // besides the model's own
   bool ignore_eos = false;

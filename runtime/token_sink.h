@@ -27,7 +27,8 @@ struct Finish {
 };
 
 struct TokenLogprobs {
-  float logprob = 0;  // natural log, of the model's distribution before sampling
+  float logprob =
+      0;  // natural log, of the model's distribution before sampling
   std::vector<std::pair<int32_t, float>> top;  // likeliest first
 };
 

@@ -1,0 +1,116 @@
+// One tile of cached tokens, and the running softmax of the queries that read
+// it: what AttendDecode and AttendPrefill share.
+// Threads: one task owns each.
+#ifndef MLA_KERNELS_CPU_ATTENTION_TILE_H_
+#define MLA_KERNELS_CPU_ATTENTION_TILE_H_
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/attn_layout.h"
+#include "kernels/cpu/context.h"
+#include "kernels/views.h"
+
+namespace mla::kernels {
+
+inline constexpr float kLog2E = 1.4426950408889634f;
+
+// Row pointers of tokens [first, first + count) of a sequence.
+struct TileRows {
+  const void* row[kTileTokens];
+  int count = 0;
+
+  TileRows(const CacheRows& cache, const int32_t* block_table, int first,
+           int end)
+      : count(std::min(end - first, kTileTokens)) {
+    for (int t = 0; t < count; ++t) row[t] = cache.Row(block_table, first + t);
+  }
+};
+
+// Keys transposed and values, as floats; see AttendTileArgs.
+struct Tile {
+  float* k_t;
+  float* v;
+
+  Tile(Scratch& scratch, int key_length, int value_length)
+      : k_t(scratch.Take<float>(size_t{kTileTokens} * key_length)),
+        v(scratch.Take<float>(size_t{kTileTokens} * value_length)) {}
+};
+
+// Fills the tile with the slices that `group` reads.
+inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
+                       int group, DType dtype, const TileRows& rows,
+                       Tile& tile) {
+  float* keys = tile.k_t;
+  for (const Slice& slice : layout.key) {
+    inner.pack_keys(dtype, rows.row, rows.count,
+                    slice.offset + group * slice.group_stride, slice.length,
+                    keys);
+    keys += size_t{kTileTokens} * slice.length;
+  }
+  for (int t = 0; t < rows.count; ++t) {
+    float* value = tile.v + size_t(t) * layout.value_length();
+    for (const Slice& slice : layout.value) {
+      const int offset = slice.offset + group * slice.group_stride;
+      inner.to_float(
+          dtype,
+          static_cast<const std::byte*>(rows.row[t]) + offset * SizeOf(dtype),
+          slice.length, value);
+      value += slice.length;
+    }
+  }
+}
+
+// Max, sum and output of `rows` queries over the tiles folded in so far.
+struct RunningSoftmax {
+  float* max;
+  float* sum;
+  float* out;  // [rows, width]
+  int* visible;
+  int rows;
+  int width;
+
+  RunningSoftmax(Scratch& scratch, int rows, int width)
+      : max(scratch.Take<float>(rows)),
+        sum(scratch.Take<float>(rows)),
+        out(scratch.Take<float>(size_t(rows) * width)),
+        visible(scratch.Take<int>(rows)),
+        rows(rows),
+        width(width) {
+    Clear();
+  }
+
+  void Clear() {
+    std::fill_n(max, rows, -std::numeric_limits<float>::infinity());
+    std::fill_n(sum, rows, 0.0f);
+    std::fill_n(out, size_t(rows) * width, 0.0f);
+  }
+
+  void Fold(const InnerKernels& inner, const float* q, int key_length,
+            const Tile& tile, int tokens) {
+    inner.attend_tile({.rows = rows,
+                       .q = q,
+                       .q_stride = size_t(key_length),
+                       .k_t = tile.k_t,
+                       .key_length = key_length,
+                       .v = tile.v,
+                       .value_length = width,
+                       .tokens = tokens,
+                       .visible = visible,
+                       .max = max,
+                       .sum = sum,
+                       .out = out,
+                       .out_stride = size_t(width)});
+  }
+
+  // dst = out / sum of one row.
+  void Normalize(int row, float* dst) const {
+    const float scale = 1.0f / sum[row];
+    const float* src = out + size_t(row) * width;
+    for (int i = 0; i < width; ++i) dst[i] = src[i] * scale;
+  }
+};
+
+}  // namespace mla::kernels
+
+#endif  // MLA_KERNELS_CPU_ATTENTION_TILE_H_

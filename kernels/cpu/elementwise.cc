@@ -1,0 +1,78 @@
+// Tested by tests/kernels/elementwise_test.cc.
+#include "kernels/cpu/elementwise.h"
+
+namespace mla::kernels {
+namespace {
+
+// Elements under which an op stays on the calling thread.
+constexpr int64_t kSerialElements = 1 << 14;
+
+template <typename Fn>
+void ForEachRow(CpuContext& cpu, int rows, int cols, Fn&& fn) {
+  if (int64_t{rows} * cols < kSerialElements) {
+    for (int row = 0; row < rows; ++row) fn(row, 0);
+  } else {
+    cpu.pool().Run(rows, fn);
+  }
+}
+
+void RotateHead(const RopeArgs& args, const float* cos, const float* sin,
+                float* x) {
+  const int half = args.dim / 2;
+  const int step = args.interleaved ? 2 : 1;        // between first elements
+  const int partner = args.interleaved ? 1 : half;  // of a pair
+  for (int i = 0; i < half; ++i) {
+    float* pair = x + i * step;
+    const float a = pair[0];
+    const float b = pair[partner];
+    pair[0] = a * cos[i] - b * sin[i];
+    pair[partner] = b * cos[i] + a * sin[i];
+  }
+}
+
+}  // namespace
+
+void RmsNorm(CpuContext& cpu, Rows x, const float* w, float eps, Rows y) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    cpu.inner().rms_norm(x[row], w, eps, x.cols, y[row]);
+  });
+}
+
+void RmsNormHeads(CpuContext& cpu, Rows x, int heads, int head_stride,
+                  int head_dim, const float* w, float eps) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    for (int head = 0; head < heads; ++head) {
+      float* p = x[row] + head * head_stride;
+      cpu.inner().rms_norm(p, w, eps, head_dim, p);
+    }
+  });
+}
+
+void SiluMul(CpuContext& cpu, Rows x, Rows y) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    cpu.inner().silu_mul(x[row], x[row] + y.cols, y.cols, y[row]);
+  });
+}
+
+void AddScaled(CpuContext& cpu, Rows x, float scale, Rows y) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    cpu.inner().add_scaled(x[row], scale, x.cols, y[row]);
+  });
+}
+
+void Rope(CpuContext& cpu, const RopeArgs& args, Rows x) {
+  ForEachRow(cpu, x.rows, args.heads * args.dim, [&](int row, int) {
+    for (int head = 0; head < args.heads; ++head) {
+      RotateHead(args, args.cos[row], args.sin[row],
+                 x[row] + head * args.head_stride);
+    }
+  });
+}
+
+void WriteRows(CpuContext& cpu, Rows x, DType dtype, std::byte* const* slots) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    cpu.inner().from_float(dtype, x[row], x.cols, slots[row]);
+  });
+}
+
+}  // namespace mla::kernels

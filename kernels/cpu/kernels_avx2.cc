@@ -1,0 +1,7 @@
+// InnerKernels for one Isa; kernels/CMakeLists.txt gives this file its flags.
+#define MLA_ISA_TABLE kAvx2Kernels
+#define MLA_LANES 8
+#define MLA_GEMM_ROWS 6  // rows x panels of accumulators fit the registers
+#define MLA_GEMM_PANELS 1
+#define MLA_ATTEND_ROWS 2  // rows x 4 vectors do
+#include "kernels/cpu/vector_kernels.inc"

@@ -1,0 +1,22 @@
+// Linear: y = x W^T + b, the projections of the model.
+// Threads: the context's caller. Shapes: x [rows, k], W [n, k], y [rows, n].
+// A row's result has the same bits whatever rows it is computed with.
+#ifndef MLA_KERNELS_CPU_LINEAR_H_
+#define MLA_KERNELS_CPU_LINEAR_H_
+
+#include "kernels/cpu/context.h"
+#include "kernels/packed_matrix.h"
+#include "kernels/views.h"
+
+namespace mla::kernels {
+
+void Linear(CpuContext& cpu, Rows x, const PackedMatrix& w, const float* bias,
+            Rows y);
+
+// On the calling thread only, for use inside a pool task.
+void LinearSerial(const InnerKernels& inner, Scratch& scratch, Rows x,
+                  const PackedMatrix& w, Rows y);
+
+}  // namespace mla::kernels
+
+#endif  // MLA_KERNELS_CPU_LINEAR_H_

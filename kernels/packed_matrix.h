@@ -1,0 +1,51 @@
+// PackedMatrix is a weight [n, k] (n outputs, k inputs) laid out for the CPU
+// kernels: panels of 16 outputs, so that one vector holds the same input's
+// weight for 16 outputs and every output is one sum over k in ascending order,
+// whatever the number of rows it is multiplied with.
+//   F32:  [ceil(n/16)][k][16] float
+//   BF16: [ceil(n/16)][ceil(k/2)][16][2] bf16, pairs of inputs side by side
+// Missing outputs and the odd last input are zero.
+// Threads: immutable once packed; any.
+#ifndef MLA_KERNELS_PACKED_MATRIX_H_
+#define MLA_KERNELS_PACKED_MATRIX_H_
+
+#include <cstddef>
+#include <memory>
+
+#include "kernels/cpu/inner_kernels.h"
+#include "kernels/dtype.h"
+
+namespace mla::kernels {
+
+class PackedMatrix {
+ public:
+  PackedMatrix() = default;
+  PackedMatrix(DType dtype, int n, int k);  // F32 or BF16; zero-filled
+
+  // Stores rows [row, row + count) from row-major floats [count, k].
+  void SetRows(int row, int count, const float* rows);
+
+  DType dtype() const { return dtype_; }
+  int n() const { return n_; }
+  int k() const { return k_; }
+  int panels() const { return (n_ + kPanel - 1) / kPanel; }
+  size_t panel_bytes() const { return panel_bytes_; }
+  size_t bytes() const { return panel_bytes_ * panels(); }
+  const std::byte* data() const { return data_.get(); }
+  bool empty() const { return data_ == nullptr; }
+
+ private:
+  struct Free {
+    void operator()(std::byte* p) const;
+  };
+
+  DType dtype_ = DType::kF32;
+  int n_ = 0;
+  int k_ = 0;
+  size_t panel_bytes_ = 0;
+  std::unique_ptr<std::byte, Free> data_;
+};
+
+}  // namespace mla::kernels
+
+#endif  // MLA_KERNELS_PACKED_MATRIX_H_

@@ -1,0 +1,116 @@
+// InnerKernels for Isa::kReference: each function as its definition reads, one
+// element at a time, sums in double. Never tuned; the other tables are held
+// against it, and it is itself held against goldens from PyTorch.
+// Tested by tests/kernels/{linear,attention,elementwise}_test.cc.
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/cpu/inner_kernels.h"
+#include "kernels/packed_matrix.h"
+
+namespace mla::kernels {
+namespace {
+
+float Element(DType dtype, const void* row, int i) {
+  if (dtype == DType::kBF16)
+    return FromBF16(static_cast<const bf16_t*>(row)[i]);
+  return static_cast<const float*>(row)[i];
+}
+
+float PanelWeight(const GemmArgs& a, int output, int k) {
+  const std::byte* panel = a.w + output / kPanel * a.panel_bytes;
+  const int lane = output % kPanel;
+  if (a.dtype == DType::kF32) return Element(a.dtype, panel, k * kPanel + lane);
+  return Element(a.dtype, panel, (k / 2 * kPanel + lane) * 2 + k % 2);
+}
+
+void Gemm(const GemmArgs& a) {
+  for (int row = 0; row < a.rows; ++row) {
+    const float* x = static_cast<const float*>(a.x) + row * a.x_stride;
+    for (int n = 0; n < a.outputs; ++n) {
+      double sum = a.bias != nullptr ? a.bias[n] : 0.0;
+      for (int k = 0; k < a.k; ++k) sum += double{x[k]} * PanelWeight(a, n, k);
+      a.y[row * a.y_stride + n] = static_cast<float>(sum);
+    }
+  }
+}
+
+void AttendRow(const AttendTileArgs& a, int row) {
+  const int tokens = a.visible[row];
+  if (tokens == 0) return;
+  std::vector<double> p(tokens);
+  float top = a.max[row];
+  for (int t = 0; t < tokens; ++t) {
+    for (int j = 0; j < a.key_length; ++j) {
+      p[t] += double{a.q[row * a.q_stride + j]} * a.k_t[j * kTileTokens + t];
+    }
+    top = std::max(top, static_cast<float>(p[t]));
+  }
+  const double alpha = std::exp2(double{a.max[row]} - top);
+  double sum = a.sum[row] * alpha;
+  for (double& x : p) sum += x = std::exp2(x - top);
+  for (int i = 0; i < a.value_length; ++i) {
+    double out = a.out[row * a.out_stride + i] * alpha;
+    for (int t = 0; t < tokens; ++t) out += p[t] * a.v[t * a.value_length + i];
+    a.out[row * a.out_stride + i] = static_cast<float>(out);
+  }
+  a.max[row] = top;
+  a.sum[row] = static_cast<float>(sum);
+}
+
+void AttendTile(const AttendTileArgs& a) {
+  for (int row = 0; row < a.rows; ++row) AttendRow(a, row);
+}
+
+void PackKeys(DType dtype, const void* const* rows, int tokens, int offset,
+              int length, float* dst) {
+  for (int j = 0; j < length; ++j) {
+    for (int t = 0; t < kTileTokens; ++t) {
+      dst[j * kTileTokens + t] =
+          t < tokens ? Element(dtype, rows[t], offset + j) : 0.0f;
+    }
+  }
+}
+
+void ToFloat(DType dtype, const void* src, int n, float* dst) {
+  for (int i = 0; i < n; ++i) dst[i] = Element(dtype, src, i);
+}
+
+void FromFloat(DType dtype, const float* src, int n, void* dst) {
+  for (int i = 0; i < n; ++i) {
+    if (dtype == DType::kBF16) {
+      static_cast<bf16_t*>(dst)[i] = ToBF16(src[i]);
+    } else {
+      static_cast<float*>(dst)[i] = src[i];
+    }
+  }
+}
+
+void RmsNorm(const float* x, const float* w, float eps, int n, float* y) {
+  double squares = 0;
+  for (int i = 0; i < n; ++i) squares += double{x[i]} * x[i];
+  const double scale = 1.0 / std::sqrt(squares / n + eps);
+  for (int i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] * scale * w[i]);
+}
+
+void SiluMul(const float* gate, const float* up, int n, float* y) {
+  for (int i = 0; i < n; ++i) {
+    y[i] = static_cast<float>(gate[i] / (1.0 + std::exp(-double{gate[i]})) *
+                              up[i]);
+  }
+}
+
+void AddScaled(const float* x, float scale, int n, float* y) {
+  for (int i = 0; i < n; ++i) y[i] += x[i] * scale;
+}
+
+}  // namespace
+
+extern const InnerKernels kReferenceKernels;
+const InnerKernels kReferenceKernels = {
+    false,     Gemm,    AttendTile, PackKeys,  ToFloat,
+    FromFloat, RmsNorm, SiluMul,    AddScaled,
+};
+
+}  // namespace mla::kernels
