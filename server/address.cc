@@ -39,9 +39,8 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   if (bracketed) host = host.substr(1, host.size() - 2);
   if (colon == std::string_view::npos || host.empty() ||
       (!bracketed && host.find(':') != std::string_view::npos)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", std::string(text),
-                     "' is not an address of the form HOST:PORT"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", std::string(text), "' is not an address of the form HOST:PORT"));
   }
   HostPort parsed;
   parsed.host = std::string(host);

@@ -6,6 +6,7 @@
 #include "absl/time/clock.h"
 #include "server/call_deadline.h"
 #include "server/grpc_status.h"
+#include "server/no_throw.h"
 #include "server/response_conversion.h"
 
 namespace mla::server {
@@ -49,7 +50,7 @@ std::shared_ptr<CollectedCall> CollectedCall::Create(
     grpc::ByteBuffer& response) {
   std::shared_ptr<CollectedCall> made(
       new CollectedCall(generation, call, response));
-  made->self_ = made;
+  generation.calls.Add(made);
   return made;
 }
 
@@ -75,8 +76,8 @@ void CollectedCall::Begin(std::vector<runtime::Request> requests,
 }
 
 absl::Status CollectedCall::Submit(size_t index, runtime::Request request) {
-  request.sink = std::make_shared<Sink>(shared_from_this(), index,
-                                        request.sampling.n);
+  request.sink =
+      std::make_shared<Sink>(shared_from_this(), index, request.sampling.n);
   const absl::Status status = generation_.engine.Submit(std::move(request));
   if (!status.ok()) return ExplainRefusal(status);
   bool too_late = false;  // another request of this call failed meanwhile
@@ -91,7 +92,7 @@ absl::Status CollectedCall::Submit(size_t index, runtime::Request request) {
 
 void CollectedCall::Refuse(absl::Status status) {
   ReportRefusal("", status, generation_.metrics);
-  Finish(ToGrpcStatus(status, call_));
+  FinishWith(std::move(status));
 }
 
 void CollectedCall::Ended(size_t index, absl::Status status,
@@ -113,8 +114,13 @@ void CollectedCall::Ended(size_t index, absl::Status status,
     }
   }
   if (last) {
-    if (call_status.ok()) response_ = answer_(std::move(results));
-    Finish(ToGrpcStatus(call_status, call_));
+    if (call_status.ok()) {
+      call_status = NoThrow([&] {
+        response_ = answer_(std::move(results));
+        return absl::OkStatus();
+      });
+    }
+    FinishWith(std::move(call_status));
   } else if (failed_first) {
     CancelLive();
   }
@@ -147,8 +153,34 @@ Interruption CollectedCall::interruption() const {
   return interruption_;
 }
 
+void CollectedCall::FinishWith(absl::Status status) {
+  {
+    absl::MutexLock lock(&mu_);
+    busy_since_ = absl::Now();
+  }
+  Finish(ToGrpcStatus(status, call_));
+}
+
+absl::Time CollectedCall::BusySince() const {
+  absl::MutexLock lock(&mu_);
+  return busy_since_;
+}
+
+size_t CollectedCall::PendingBytes() const {
+  return 0;  // nothing waits beside the one answer
+}
+
+void CollectedCall::Abandon() {
+  absl::MutexLock lock(&mu_);
+  if (!closed_) call_.TryCancel();
+}
+
 void CollectedCall::OnDone() {
-  const std::shared_ptr<CollectedCall> last_share = std::move(self_);
+  {
+    absl::MutexLock lock(&mu_);
+    closed_ = true;
+  }
+  generation_.calls.Remove(this);
 }
 
 }  // namespace mla::server

@@ -26,8 +26,7 @@ void Attach(const google::protobuf::Message& detail, absl::Status& status) {
 template <typename Detail>
 std::optional<Detail> Find(const absl::Status& status) {
   Detail detail;
-  const auto payload =
-      status.GetPayload(TypeUrl(detail));
+  const auto payload = status.GetPayload(TypeUrl(detail));
   if (!payload || !detail.ParseFromString(std::string(*payload))) {
     return std::nullopt;
   }
@@ -66,6 +65,23 @@ absl::Status InvalidField(std::string field, std::string description) {
   return violations.ToStatus();
 }
 
+absl::Status InField(const std::string& path, const absl::Status& status) {
+  if (auto bad_request = Find<google::rpc::BadRequest>(status)) {
+    FieldViolations violations;
+    for (const auto& violation : bad_request->field_violations()) {
+      violations.Add(absl::StrCat(path, ".", violation.field()),
+                     violation.description());
+    }
+    return violations.ToStatus();
+  }
+  absl::Status moved(status.code(), absl::StrCat(path, ": ", status.message()));
+  status.ForEachPayload(
+      [&](absl::string_view type_url, const absl::Cord& payload) {
+        moved.SetPayload(type_url, payload);
+      });
+  return moved;
+}
+
 absl::Status WithReason(absl::Status status, std::string_view reason) {
   google::rpc::ErrorInfo info;
   info.set_reason(std::string(reason));
@@ -98,8 +114,9 @@ std::optional<absl::Duration> RetryDelay(const absl::Status& status) {
 
 std::string Quoted(std::string_view text) {
   const bool cut = text.size() > kMaxEchoedBytes;
-  return absl::StrCat("'", absl::CHexEscape(std::string(text.substr(0, kMaxEchoedBytes))),
-                      cut ? "...'" : "'");
+  return absl::StrCat(
+      "'", absl::CHexEscape(std::string(text.substr(0, kMaxEchoedBytes))),
+      cut ? "...'" : "'");
 }
 
 }  // namespace mla::server

@@ -37,6 +37,10 @@ class FieldViolations {
 // INVALID_ARGUMENT for one field.
 absl::Status InvalidField(std::string field, std::string description);
 
+// The same status for a request that is itself a field, `path`, of a larger
+// one: its message and violations are put under it.
+absl::Status InField(const std::string& path, const absl::Status& status);
+
 // Adds an ErrorInfo detail; `reason` is UPPER_SNAKE_CASE.
 absl::Status WithReason(absl::Status status, std::string_view reason);
 // The reason WithReason gave, or "".

@@ -4,8 +4,8 @@
 
 #include "runtime/engine.h"
 #include "runtime/loaded_model.h"
+#include "server/call_registry.h"
 #include "server/server_metrics.h"
-#include "server/stream_registry.h"
 
 namespace mla::server {
 
@@ -13,7 +13,7 @@ struct GenerationContext {
   const runtime::LoadedModel& model;
   runtime::Engine& engine;
   ServerMetrics& metrics;
-  StreamRegistry& streams;
+  CallRegistry& calls;
 };
 
 }  // namespace mla::server

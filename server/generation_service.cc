@@ -31,14 +31,13 @@ using grpc::ByteBuffer;
 using grpc::CallbackServerContext;
 
 // Each method takes the request's bytes: see wire.h.
-template <typename Base>
-using Raw = v1::GenerationService::WithRawCallbackMethod_Generate<
-    v1::GenerationService::WithRawCallbackMethod_GenerateUnary<
-        v1::GenerationService::WithRawCallbackMethod_BatchGenerate<
-            v1::GenerationService::WithRawCallbackMethod_Cancel<
-                v1::GenerationService::WithRawCallbackMethod_Tokenize<
-                    v1::GenerationService::WithRawCallbackMethod_Detokenize<
-                        Base>>>>>>;
+using Api = v1::GenerationService;
+using RawApi = Api::WithRawCallbackMethod_Generate<
+    Api::WithRawCallbackMethod_GenerateUnary<
+        Api::WithRawCallbackMethod_BatchGenerate<
+            Api::WithRawCallbackMethod_Cancel<
+                Api::WithRawCallbackMethod_Tokenize<
+                    Api::WithRawCallbackMethod_Detokenize<Api::Service>>>>>>;
 
 absl::StatusOr<runtime::Request> PrepareRequest(
     const v1::GenerateRequest& in, const runtime::LoadedModel& model,
@@ -52,7 +51,7 @@ absl::StatusOr<runtime::Request> PrepareRequest(
   return request;
 }
 
-class GenerationService final : public Raw<v1::GenerationService::Service> {
+class GenerationService final : public RawApi {
  public:
   explicit GenerationService(const GenerationContext& context)
       : context_(context) {}
@@ -60,43 +59,49 @@ class GenerationService final : public Raw<v1::GenerationService::Service> {
   grpc::ServerWriteReactor<ByteBuffer>* Generate(
       CallbackServerContext* call, const ByteBuffer* bytes) override {
     const auto writer = StreamWriter::Create(context_, *call);
-    const absl::Status status = Guarded([&]() -> absl::Status {
-      v1::GenerateRequest in;
-      RETURN_IF_ERROR(ParseMessage(*bytes, in));
-      ASSIGN_OR_RETURN(
-          runtime::Request request,
-          PrepareRequest(in, context_.model, CallDeadline(*call)));
-      writer->Begin(std::move(request));
-      return absl::OkStatus();
-    });
-    if (!status.ok()) writer->Refuse(status);
+    auto request = NoThrow([&] { return ParseRequest(*call, *bytes); });
+    if (request.ok()) {
+      writer->Begin(*std::move(request));
+    } else {
+      writer->Refuse(request.status());
+    }
     return writer.get();
   }
 
   grpc::ServerUnaryReactor* GenerateUnary(CallbackServerContext* call,
                                           const ByteBuffer* bytes,
                                           ByteBuffer* response) override {
-    return Collect(call, response, [&](auto& requests) -> absl::Status {
-      v1::GenerateRequest in;
-      RETURN_IF_ERROR(ParseMessage(*bytes, in));
-      ASSIGN_OR_RETURN(requests.emplace_back(),
-                       PrepareRequest(in, context_.model, CallDeadline(*call)));
-      return absl::OkStatus();
-    }, [](CollectedCall::Results results) {
-      return SerializeMessage(results.front());
-    });
+    const auto collected = CollectedCall::Create(context_, *call, *response);
+    auto request = NoThrow([&] { return ParseRequest(*call, *bytes); });
+    if (request.ok()) {
+      collected->Begin({*std::move(request)},
+                       [](const CollectedCall::Results& results) {
+                         return SerializeMessage(results.front());
+                       });
+    } else {
+      collected->Refuse(request.status());
+    }
+    return collected.get();
   }
 
   grpc::ServerUnaryReactor* BatchGenerate(CallbackServerContext* call,
                                           const ByteBuffer* bytes,
                                           ByteBuffer* response) override {
-    return Collect(call, response, [&](auto& requests) {
-      return PrepareBatch(*bytes, CallDeadline(*call), requests);
-    }, [](CollectedCall::Results results) {
-      v1::BatchGenerateResponse out;
-      for (auto& result : results) *out.add_results() = std::move(result);
-      return SerializeMessage(out);
-    });
+    const auto collected = CollectedCall::Create(context_, *call, *response);
+    auto requests = NoThrow([&] { return ParseBatch(*call, *bytes); });
+    if (requests.ok()) {
+      collected->Begin(*std::move(requests),
+                       [](CollectedCall::Results results) {
+                         v1::BatchGenerateResponse out;
+                         for (auto& result : results) {
+                           *out.add_results() = std::move(result);
+                         }
+                         return SerializeMessage(out);
+                       });
+    } else {
+      collected->Refuse(requests.status());
+    }
+    return collected.get();
   }
 
   grpc::ServerUnaryReactor* Cancel(CallbackServerContext* call,
@@ -107,8 +112,8 @@ class GenerationService final : public Raw<v1::GenerationService::Service> {
       RETURN_IF_ERROR(ParseMessage(*bytes, in));
       RETURN_IF_ERROR(CheckRequestId(in.request_id()));
       if (!context_.engine.Cancel(in.request_id())) {
-        return absl::NotFoundError(absl::StrCat(
-            "no live request has the id ", Quoted(in.request_id())));
+        return absl::NotFoundError(absl::StrCat("no live request has the id ",
+                                                Quoted(in.request_id())));
       }
       *response = SerializeMessage(v1::CancelResponse());
       return absl::OkStatus();
@@ -150,28 +155,19 @@ class GenerationService final : public Raw<v1::GenerationService::Service> {
   grpc::ServerUnaryReactor* Answer(CallbackServerContext* call,
                                    Function&& function) {
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-    reactor->Finish(ToGrpcStatus(Guarded(function), *call));
+    reactor->Finish(ToGrpcStatus(NoThrow(function), *call));
     return reactor;
   }
 
-  // Runs what prepares the requests of a call that is answered at their end.
-  template <typename Prepare>
-  grpc::ServerUnaryReactor* Collect(CallbackServerContext* call,
-                                    ByteBuffer* response, Prepare&& prepare,
-                                    CollectedCall::Answer answer) {
-    const auto collected = CollectedCall::Create(context_, *call, *response);
-    std::vector<runtime::Request> requests;
-    const absl::Status status = Guarded([&] { return prepare(requests); });
-    if (status.ok()) {
-      collected->Begin(std::move(requests), std::move(answer));
-    } else {
-      collected->Refuse(status);
-    }
-    return collected.get();
+  absl::StatusOr<runtime::Request> ParseRequest(
+      const CallbackServerContext& call, const ByteBuffer& bytes) const {
+    v1::GenerateRequest in;
+    RETURN_IF_ERROR(ParseMessage(bytes, in));
+    return PrepareRequest(in, context_.model, CallDeadline(call));
   }
 
-  absl::Status PrepareBatch(const ByteBuffer& bytes, absl::Time deadline,
-                            std::vector<runtime::Request>& requests) const {
+  absl::StatusOr<std::vector<runtime::Request>> ParseBatch(
+      const CallbackServerContext& call, const ByteBuffer& bytes) const {
     v1::BatchGenerateRequest in;
     RETURN_IF_ERROR(ParseMessage(bytes, in));
     const int size = in.requests_size();
@@ -180,14 +176,24 @@ class GenerationService final : public Raw<v1::GenerationService::Service> {
                           absl::StrCat("must have 1 to ", kMaxBatchRequests,
                                        " entries, not ", size));
     }
+    std::vector<runtime::Request> requests;
+    int64_t entries = 0;
     for (int i = 0; i < size; ++i) {
-      auto request = PrepareRequest(in.requests(i), context_.model, deadline);
+      auto request =
+          PrepareRequest(in.requests(i), context_.model, CallDeadline(call));
       if (!request.ok()) {
         return InField(absl::StrCat("requests[", i, "]"), request.status());
       }
+      entries += ResultEntries(*request);
       requests.push_back(*std::move(request));
     }
-    return absl::OkStatus();
+    if (entries > kMaxResultEntries) {
+      return InvalidField(
+          "requests",
+          absl::StrCat("may together produce ", entries, " entries, more than ",
+                       kMaxResultEntries, "; set stop.max_tokens"));
+    }
+    return requests;
   }
 
   const GenerationContext context_;

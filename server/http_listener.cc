@@ -17,7 +17,7 @@ namespace {
 // A scrape, a probe and a person, with room for clients that hang: each holds
 // one thread until its timeout.
 constexpr size_t kThreads = 32;
-constexpr time_t kTimeoutSeconds = 2;  // to send the request, to take a write
+constexpr time_t kTimeoutSeconds = 2;   // to send the request, to take a write
 constexpr size_t kMaxBodyBytes = 4096;  // nothing here reads one
 
 constexpr char kText[] = "text/plain; charset=utf-8";
@@ -93,9 +93,9 @@ absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Create(
   ASSIGN_OR_RETURN(const HostPort parsed, ParseHostPort(address));
   auto listener = std::make_unique<Listener>(metrics, readiness);
   if (absl::Status status = listener->Listen(parsed); !status.ok()) {
-    return absl::Status(status.code(), absl::StrCat("cannot listen on ",
-                                                    address, " for HTTP: ",
-                                                    status.message()));
+    return absl::Status(status.code(),
+                        absl::StrCat("cannot listen on ", address,
+                                     " for HTTP: ", status.message()));
   }
   return listener;
 }

@@ -35,7 +35,7 @@ inline constexpr size_t kGrpcMemoryBytes = size_t{1} << 30;
 // of blanks.
 inline constexpr size_t kMaxPromptBytesPerToken = 64;
 
-inline constexpr int kMaxChoices = 64;  // n: each holds its own cache blocks
+inline constexpr int kMaxChoices = 64;   // n: each holds its own cache blocks
 inline constexpr int kMaxLogprobs = 20;  // as OpenAI's API
 inline constexpr int kMaxStopStrings = 16;
 inline constexpr size_t kMaxStopStringBytes = 256;  // held back from the text

@@ -1,5 +1,5 @@
 // Runs what answers a request and turns an exception into a status, so that a
-// request which libraries cannot serve (memory, above all) ends alone. Our own
+// request which a library cannot serve (memory, above all) ends alone. Our own
 // code throws nothing; this is the one place that catches.
 #ifndef MLA_SERVER_NO_THROW_H_
 #define MLA_SERVER_NO_THROW_H_
@@ -12,11 +12,11 @@
 
 namespace mla::server {
 
+// `function` returns absl::Status or absl::StatusOr.
 template <typename Function>
-absl::Status NoThrow(Function&& function) noexcept {
+auto NoThrow(Function&& function) noexcept -> decltype(function()) {
   try {
-    function();
-    return absl::OkStatus();
+    return function();
   } catch (const std::bad_alloc&) {
     return absl::ResourceExhaustedError("out of memory for this request");
   } catch (const std::exception& error) {

@@ -21,11 +21,10 @@ absl::Status FinalStatus(absl::Status engine_status, Interruption why) {
     case Interruption::kDeadline:
       return absl::DeadlineExceededError("the call's deadline passed");
     case Interruption::kSlowClient:
-      return WithReason(
-          absl::ResourceExhaustedError(absl::StrCat(
-              "the client reads too slowly: more than ", kMaxPendingBytes,
-              " bytes wait for it")),
-          "SLOW_CLIENT");
+      return WithReason(absl::ResourceExhaustedError(absl::StrCat(
+                            "the client reads too slowly: more than ",
+                            kMaxPendingBytes, " bytes wait for it")),
+                        "SLOW_CLIENT");
   }
   return engine_status;
 }
@@ -57,9 +56,8 @@ void ReportEnd(const std::string& request_id, const absl::Status& status,
       summary.usage.generated_tokens,
       absl::ToDoubleSeconds(summary.timings.queue),
       absl::ToDoubleSeconds(summary.timings.ttft),
-      absl::ToDoubleSeconds(summary.timings.total),
-      summary.timings.preemptions, status.ok() ? "" : " message=",
-      std::string(status.message()));
+      absl::ToDoubleSeconds(summary.timings.total), summary.timings.preemptions,
+      status.ok() ? "" : " message=", std::string(status.message()));
 }
 
 void ReportRefusal(const std::string& request_id, const absl::Status& status,

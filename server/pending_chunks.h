@@ -32,9 +32,9 @@ class PendingChunks {
     serving::v1::GenerateResponse message;
     size_t bytes = 0;
   };
-  std::deque<Item> queue_;     // its elements stay where they are
-  std::vector<Item*> open_;    // by choice: the item that may still grow
-  size_t bytes_ = 0;           // of all items
+  std::deque<Item> queue_;   // its elements stay where they are
+  std::vector<Item*> open_;  // by choice: the item that may still grow
+  size_t bytes_ = 0;         // of all items
 };
 
 }  // namespace mla::server

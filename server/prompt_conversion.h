@@ -18,8 +18,8 @@ namespace mla::server {
 
 // `field` is where the input stands in the request: "text", "chat", ...
 absl::StatusOr<std::vector<int32_t>> EncodeText(
-    const std::string& text, bool add_special_tokens,
-    const std::string& field, const runtime::LoadedModel& model);
+    const std::string& text, bool add_special_tokens, const std::string& field,
+    const runtime::LoadedModel& model);
 
 absl::StatusOr<std::vector<int32_t>> EncodeChat(
     const serving::v1::ChatInput& chat, const std::string& field,

@@ -50,39 +50,37 @@ void FitContext(int64_t context, runtime::Request& request,
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   runtime::StopConditions& stop = request.stop;
   if (prompt >= context) {
-    violations.Add("input",
-                   absl::StrCat("has ", prompt,
-                                " tokens, but the model's context of ", context,
-                                " must also hold what is generated"));
+    violations.Add(
+        "input",
+        absl::StrCat("has ", prompt, " tokens, but the model's context of ",
+                     context, " must also hold what is generated"));
     return;
   }
-  if (stop.max_tokens == 0) stop.max_tokens = static_cast<int>(context - prompt);
+  if (stop.max_tokens == 0)
+    stop.max_tokens = static_cast<int>(context - prompt);
   if (prompt + stop.max_tokens > context) {
-    violations.Add("stop.max_tokens",
-                   absl::StrCat("must be at most ", context - prompt,
-                                ": the prompt has ", prompt,
-                                " tokens and the context holds ", context));
+    violations.Add(
+        "stop.max_tokens",
+        absl::StrCat("must be at most ", context - prompt, ": the prompt has ",
+                     prompt, " tokens and the context holds ", context));
   }
   if (stop.min_tokens > stop.max_tokens) {
     violations.Add("stop.min_tokens",
-                   absl::StrCat("must be at most max_tokens, ",
-                                stop.max_tokens, ", not ", stop.min_tokens));
+                   absl::StrCat("must be at most max_tokens, ", stop.max_tokens,
+                                ", not ", stop.min_tokens));
   }
 }
 
-// What the whole answer may hold, computed before any of it is allocated.
+// Before any of the answer is allocated.
 void BoundResult(const runtime::Request& request, FieldViolations& violations) {
-  const int64_t per_token = 1 + request.sampling.logprobs.value_or(0);
-  const int64_t tokens =
-      int64_t{request.sampling.n} * request.stop.max_tokens;
-  if (tokens * per_token > kMaxResultEntries) {
-    violations.Add(
-        "stop.max_tokens",
-        absl::StrCat("of ", request.stop.max_tokens, " for n = ",
-                     request.sampling.n, " with ", per_token,
-                     " entries a token is more than the ", kMaxResultEntries,
-                     " entries that one request may produce"));
-  }
+  const int64_t entries = ResultEntries(request);
+  if (entries <= kMaxResultEntries) return;
+  violations.Add(
+      "stop.max_tokens",
+      absl::StrCat(
+          "of ", request.stop.max_tokens, " for n = ", request.sampling.n,
+          " and logprobs = ", request.sampling.logprobs.value_or(0),
+          " may produce ", entries, " entries, more than ", kMaxResultEntries));
 }
 
 }  // namespace
@@ -106,20 +104,24 @@ absl::StatusOr<runtime::Request> ConvertRequest(
   RETURN_IF_ERROR(violations.ToStatus());
 
   ASSIGN_OR_RETURN(request.prompt, ConvertPrompt(in, model));
-  FitContext(model.config.max_context_tokens, request, violations);
+  FitContext(model.config.max_position, request, violations);
   BoundResult(request, violations);
   RETURN_IF_ERROR(violations.ToStatus());
   return request;
 }
 
+int64_t ResultEntries(const runtime::Request& request) {
+  return int64_t{request.sampling.n} * request.stop.max_tokens *
+         (1 + request.sampling.logprobs.value_or(0));
+}
+
 absl::Status CheckModel(const std::string& requested,
                         const runtime::LoadedModel& model) {
   if (requested.empty() || requested == model.name) return absl::OkStatus();
-  return WithReason(
-      absl::NotFoundError(absl::StrCat("model ", Quoted(requested),
-                                       " is not served here; '", model.name,
-                                       "' is")),
-      "MODEL_NOT_FOUND");
+  return WithReason(absl::NotFoundError(absl::StrCat(
+                        "model ", Quoted(requested), " is not served here; '",
+                        model.name, "' is")),
+                    "MODEL_NOT_FOUND");
 }
 
 absl::Status CheckRequestId(const std::string& id) {

@@ -9,6 +9,7 @@
 #ifndef MLA_SERVER_REQUEST_CONVERSION_H_
 #define MLA_SERVER_REQUEST_CONVERSION_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
@@ -22,6 +23,10 @@ namespace mla::server {
 // Fills all of the result but its deadline and sink.
 absl::StatusOr<runtime::Request> ConvertRequest(
     const serving::v1::GenerateRequest& in, const runtime::LoadedModel& model);
+
+// Tokens and alternatives beside them that a request may produce in all its
+// choices; limits.h bounds it.
+int64_t ResultEntries(const runtime::Request& request);
 
 // OK for "" and for the name of `model`.
 absl::Status CheckModel(const std::string& requested,

@@ -38,8 +38,8 @@ class Checker {
     if (range.Holds(value)) {
       out = value;
     } else {
-      violations_.Add(field, absl::StrCat("must be in ", range.Text(),
-                                          ", not ", value));
+      violations_.Add(
+          field, absl::StrCat("must be in ", range.Text(), ", not ", value));
     }
   }
 
@@ -56,16 +56,15 @@ class Checker {
   // True when `size` entries are allowed.
   bool Count(const char* field, size_t size, int max) {
     if (size <= static_cast<size_t>(max)) return true;
-    violations_.Add(field, absl::StrCat("has ", size, " entries, more than ",
-                                        max));
+    violations_.Add(field,
+                    absl::StrCat("has ", size, " entries, more than ", max));
     return false;
   }
 
   bool TokenId(std::string field, uint32_t id, int vocab_size) {
     if (id < static_cast<uint32_t>(vocab_size)) return true;
-    violations_.Add(std::move(field),
-                    absl::StrCat("must be a token id below ", vocab_size,
-                                 ", not ", id));
+    violations_.Add(std::move(field), absl::StrCat("must be a token id below ",
+                                                   vocab_size, ", not ", id));
     return false;
   }
 

@@ -27,7 +27,7 @@ ServerMetrics::ServerMetrics(prometheus::Registry& registry,
                       .Help("Generation requests refused before they ran.")
                       .Register(registry)),
       streams_active_(AddGauge(registry, "mla_grpc_streams_active",
-                               "Generate streams open now.", model)),
+                               "Generation calls open now.", model)),
       write_stalled_seconds_(
           AddGauge(registry, "mla_grpc_write_stalled_seconds",
                    "How long the slowest client has let a write wait.", model)),

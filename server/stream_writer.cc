@@ -16,7 +16,7 @@ namespace mla::server {
 std::shared_ptr<StreamWriter> StreamWriter::Create(
     const GenerationContext& generation, grpc::CallbackServerContext& call) {
   std::shared_ptr<StreamWriter> writer(new StreamWriter(generation, call));
-  generation.streams.Add(writer);
+  generation.calls.Add(writer);
   return writer;
 }
 
@@ -154,7 +154,7 @@ void StreamWriter::OnDone() {
     absl::MutexLock lock(&mu_);
     closed_ = true;
   }
-  generation_.streams.Remove(this);
+  generation_.calls.Remove(this);
 }
 
 }  // namespace mla::server

@@ -23,16 +23,16 @@
 #include "absl/time/time.h"
 #include "runtime/request.h"
 #include "runtime/token_sink.h"
+#include "server/call_registry.h"
 #include "server/generation_context.h"
 #include "server/outcome.h"
 #include "server/pending_chunks.h"
-#include "server/stream_registry.h"
 
 namespace mla::server {
 
 class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                            public runtime::TokenSink,
-                           public WatchedStream,
+                           public WatchedCall,
                            public std::enable_shared_from_this<StreamWriter> {
  public:
   // In the registry from here to OnDone. `call` is alive until OnDone.
@@ -52,7 +52,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnCancel() override;
   void OnDone() override;
 
-  // WatchedStream, from the registry's thread.
+  // WatchedCall, from the registry's thread.
   absl::Time BusySince() const override;
   size_t PendingBytes() const override;
   void Abandon() override;
@@ -77,7 +77,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;    // nothing can be written
   bool finished_ ABSL_GUARDED_BY(mu_) = false;  // Finish was called
-  bool closed_ ABSL_GUARDED_BY(mu_) = false;  // call_ is gone
+  bool closed_ ABSL_GUARDED_BY(mu_) = false;    // call_ is gone
   bool running_ ABSL_GUARDED_BY(mu_) = false;   // the engine has the request
   Interruption interruption_ ABSL_GUARDED_BY(mu_) = Interruption::kNone;
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();

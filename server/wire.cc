@@ -12,17 +12,17 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/utf8.h"
 #include "server/error_details.h"
 #include "server/limits.h"
-#include "server/utf8.h"
 
 namespace mla::server {
 namespace {
 
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
-using google::protobuf::io::CodedInputStream;
 using google::protobuf::internal::WireFormatLite;
+using google::protobuf::io::CodedInputStream;
 
 // Where a value stands: a field of the message that `parent` is.
 struct Place {
@@ -75,9 +75,9 @@ class WireWalk {
       const FieldDescriptor* field =
           type.FindFieldByNumber(WireFormatLite::GetTagFieldNumber(tag));
       if (field == nullptr) ++unknown_fields_;
-      const bool plain = field == nullptr ||
-                         WireFormatLite::GetTagWireType(tag) !=
-                             WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
+      const bool plain =
+          field == nullptr || WireFormatLite::GetTagWireType(tag) !=
+                                  WireFormatLite::WIRETYPE_LENGTH_DELIMITED;
       if (plain) {
         if (!WireFormatLite::SkipField(&input_, tag)) return false;
       } else {
@@ -116,10 +116,10 @@ class WireWalk {
       return;
     }
     const std::string_view text(static_cast<const char*>(data), length);
-    const size_t valid = ValidUtf8Prefix(text);
-    if (valid < length) {
+    const size_t invalid = runtime::FindInvalidUtf8(text);
+    if (invalid != std::string_view::npos) {
       violations_.Add(place.Path(),
-                      absl::StrCat("is not valid UTF-8 at byte ", valid));
+                      absl::StrCat("is not valid UTF-8 at byte ", invalid));
     }
   }
 

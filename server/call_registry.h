@@ -1,9 +1,9 @@
-// StreamRegistry holds every open Generate stream and, once a second, ends the
+// CallRegistry holds every open generation call and, once a second, ends the
 // ones whose client has stopped reading and publishes how slow the rest are.
-// Owns:    the streams, until gRPC is done with them; one thread.
+// Owns:    the calls, until gRPC is done with them; one thread.
 // Threads: any.
-#ifndef MLA_SERVER_STREAM_REGISTRY_H_
-#define MLA_SERVER_STREAM_REGISTRY_H_
+#ifndef MLA_SERVER_CALL_REGISTRY_H_
+#define MLA_SERVER_CALL_REGISTRY_H_
 
 #include <memory>
 #include <thread>
@@ -16,10 +16,10 @@
 
 namespace mla::server {
 
-// A stream as the registry sees it. Calls come from the registry's thread.
-class WatchedStream {
+// A call as the registry sees it, from its own thread.
+class WatchedCall {
  public:
-  virtual ~WatchedStream() = default;
+  virtual ~WatchedCall() = default;
   // When the write or finish now in flight began; InfiniteFuture if none is.
   virtual absl::Time BusySince() const = 0;
   virtual size_t PendingBytes() const = 0;
@@ -27,15 +27,17 @@ class WatchedStream {
   virtual void Abandon() = 0;
 };
 
-class StreamRegistry {
+class CallRegistry {
  public:
   // `metrics` outlives this. A write may wait for `stall_limit`.
-  StreamRegistry(absl::Duration stall_limit, ServerMetrics& metrics);
-  ~StreamRegistry();
+  CallRegistry(absl::Duration stall_limit, ServerMetrics& metrics);
+  ~CallRegistry();
 
-  void Add(std::shared_ptr<WatchedStream> stream);
-  // Drops the registry's share; `stream` may be gone when this returns.
-  void Remove(WatchedStream* stream);
+  void Add(std::shared_ptr<WatchedCall> call);
+  // Drops the registry's share; `call` may be gone when this returns.
+  void Remove(WatchedCall* call);
+  // True when no call is open; false at the deadline.
+  bool WaitEmpty(absl::Time deadline);
 
  private:
   void Run();
@@ -44,7 +46,7 @@ class StreamRegistry {
   const absl::Duration stall_limit_;
   ServerMetrics& metrics_;
   absl::Mutex mu_;
-  absl::flat_hash_map<WatchedStream*, std::shared_ptr<WatchedStream>> streams_
+  absl::flat_hash_map<WatchedCall*, std::shared_ptr<WatchedCall>> calls_
       ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
   std::thread thread_;
@@ -52,4 +54,4 @@ class StreamRegistry {
 
 }  // namespace mla::server
 
-#endif  // MLA_SERVER_STREAM_REGISTRY_H_
+#endif  // MLA_SERVER_CALL_REGISTRY_H_
