@@ -38,7 +38,7 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
       host.size() > 2 && host.front() == '[' && host.back() == ']';
   if (bracketed) host = host.substr(1, host.size() - 2);
   if (colon == std::string_view::npos || host.empty() ||
-      (!bracketed && host.find(':') != std::string_view::npos)) {
+      (!bracketed && host.find_first_of(":[]") != std::string_view::npos)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "'", std::string(text), "' is not an address of the form HOST:PORT"));
   }

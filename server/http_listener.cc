@@ -74,6 +74,8 @@ class Listener final : public HttpListener {
     }
     address_ = address.ToString();
     thread_ = std::thread([this] { server_.listen_after_bind(); });
+    // stop() does nothing before this, and then nothing ends the thread.
+    while (!server_.is_running()) std::this_thread::yield();
     return absl::OkStatus();
   }
 

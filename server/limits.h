@@ -35,6 +35,9 @@ inline constexpr size_t kGrpcMemoryBytes = size_t{1} << 30;
 // of blanks.
 inline constexpr size_t kMaxPromptBytesPerToken = 64;
 
+// Ids in one Detokenize call: their text stays within tens of megabytes.
+inline constexpr size_t kMaxDetokenizeTokens = 1 << 18;
+
 inline constexpr int kMaxChoices = 64;   // n: each holds its own cache blocks
 inline constexpr int kMaxLogprobs = 20;  // as OpenAI's API
 inline constexpr int kMaxStopStrings = 16;

@@ -1,8 +1,9 @@
-// A prompt, however it is given, as token ids. Text is bounded before it is
-// tokenized, and what a client wrote is never read as markup: only a chat
-// template's own text can open or close a turn.
+// A prompt, however it is given, as token ids, and ids back as text. Text is
+// bounded before it is tokenized, and what a client wrote is never read as
+// markup: only a chat template's own text can open or close a turn.
 // Threads: any; pure functions of the input and the immutable model.
-// Errors:  INVALID_ARGUMENT naming the field under `field`.
+// Errors:  INVALID_ARGUMENT naming the field; FAILED_PRECONDITION when the
+//          model came without a tokenizer or chat template.
 #ifndef MLA_SERVER_PROMPT_CONVERSION_H_
 #define MLA_SERVER_PROMPT_CONVERSION_H_
 
@@ -16,19 +17,21 @@
 
 namespace mla::server {
 
-// `field` is where the input stands in the request: "text", "chat", ...
-absl::StatusOr<std::vector<int32_t>> EncodeText(
-    const std::string& text, bool add_special_tokens, const std::string& field,
-    const runtime::LoadedModel& model);
+// INVALID_ARGUMENT when a text is too long for any tokenizer to fit it in the
+// context.
+absl::Status CheckPromptBytes(const char* field, size_t bytes,
+                              const runtime::LoadedModel& model);
 
-absl::StatusOr<std::vector<int32_t>> EncodeChat(
-    const serving::v1::ChatInput& chat, const std::string& field,
-    const runtime::LoadedModel& model);
+// Ids of the prompt of `in`: one or more.
+absl::StatusOr<std::vector<int32_t>> ConvertPrompt(
+    const serving::v1::GenerateRequest& in, const runtime::LoadedModel& model);
 
-// Checks ids that the client made itself. `Ids` is a repeated uint32 field.
-absl::StatusOr<std::vector<int32_t>> CheckTokenIds(
-    const google::protobuf::RepeatedField<uint32_t>& ids,
-    const std::string& field, const runtime::LoadedModel& model);
+absl::StatusOr<std::vector<int32_t>> ConvertTokenize(
+    const serving::v1::TokenizeRequest& in, const runtime::LoadedModel& model);
+
+absl::StatusOr<std::string> ConvertDetokenize(
+    const serving::v1::DetokenizeRequest& in,
+    const runtime::LoadedModel& model);
 
 }  // namespace mla::server
 

@@ -29,21 +29,6 @@ std::string NewRequestId() {
                          absl::Uniform<uint64_t>(random));
 }
 
-absl::StatusOr<std::vector<int32_t>> ConvertPrompt(
-    const v1::GenerateRequest& in, const runtime::LoadedModel& model) {
-  switch (in.input_case()) {
-    case v1::GenerateRequest::kText:
-      return EncodeText(in.text(), /*add_special_tokens=*/true, "text", model);
-    case v1::GenerateRequest::kChat:
-      return EncodeChat(in.chat(), "chat", model);
-    case v1::GenerateRequest::kTokenIds:
-      return CheckTokenIds(in.token_ids().ids(), "token_ids.ids", model);
-    case v1::GenerateRequest::INPUT_NOT_SET:
-      break;
-  }
-  return InvalidField("input", "must be set: one of text, token_ids, chat");
-}
-
 // Settles max_tokens against the prompt and the context.
 void FitContext(int64_t context, runtime::Request& request,
                 FieldViolations& violations) {

@@ -96,7 +96,7 @@ class ServingImpl final : public Serving {
   absl::Status OpenGrpc() {
     generation_ =
         MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
-    models_ = MakeModelService(*model_);
+    models_ = MakeModelService(*model_, options_.load);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(
         grpc_, GrpcListener::Create(
