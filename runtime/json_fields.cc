@@ -9,8 +9,6 @@
 namespace mla::runtime {
 namespace {
 
-constexpr int kMaxDepth = 64;
-
 const nlohmann::json* Find(const nlohmann::json& object, const char* field) {
   if (!object.is_object()) return nullptr;
   const auto it = object.find(field);
@@ -74,26 +72,6 @@ absl::StatusOr<std::vector<double>> ReadNumbers(const nlohmann::json& object,
     numbers.push_back(element.get<double>());
   }
   return numbers;
-}
-
-absl::StatusOr<nlohmann::json> ParseJson(const std::string& text,
-                                         const std::string& what) {
-  bool too_deep = false;
-  const auto limit_depth = [&](int depth, nlohmann::json::parse_event_t,
-                               nlohmann::json&) {
-    too_deep |= depth > kMaxDepth;
-    return !too_deep;
-  };
-  nlohmann::json json =
-      nlohmann::json::parse(text, limit_depth, /*allow_exceptions=*/false);
-  if (too_deep) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        what, ": brackets nest deeper than ", kMaxDepth, " levels"));
-  }
-  if (json.is_discarded()) {
-    return absl::InvalidArgumentError(absl::StrCat(what, ": not valid JSON"));
-  }
-  return json;
 }
 
 }  // namespace mla::runtime

@@ -26,10 +26,6 @@ absl::StatusOr<std::string> ReadString(const nlohmann::json& object,
 absl::StatusOr<std::vector<double>> ReadNumbers(const nlohmann::json& object,
                                                 const char* field);
 
-// Parses text whose brackets nest at most 64 deep.
-absl::StatusOr<nlohmann::json> ParseJson(const std::string& text,
-                                         const std::string& what);
-
 }  // namespace mla::runtime
 
 #endif  // MLA_RUNTIME_JSON_FIELDS_H_
