@@ -39,18 +39,6 @@ using RawApi = Api::WithRawCallbackMethod_Generate<
                 Api::WithRawCallbackMethod_Tokenize<
                     Api::WithRawCallbackMethod_Detokenize<Api::Service>>>>>>;
 
-absl::StatusOr<runtime::Request> PrepareRequest(
-    const v1::GenerateRequest& in, const runtime::LoadedModel& model,
-    absl::Time deadline) {
-  if (deadline <= absl::Now()) {
-    return absl::DeadlineExceededError(
-        "the call's deadline had passed when it arrived");
-  }
-  ASSIGN_OR_RETURN(runtime::Request request, ConvertRequest(in, model));
-  request.deadline = deadline;
-  return request;
-}
-
 class GenerationService final : public RawApi {
  public:
   explicit GenerationService(const GenerationContext& context)
@@ -163,7 +151,7 @@ class GenerationService final : public RawApi {
       const CallbackServerContext& call, const ByteBuffer& bytes) const {
     v1::GenerateRequest in;
     RETURN_IF_ERROR(ParseMessage(bytes, in));
-    return PrepareRequest(in, context_.model, CallDeadline(call));
+    return Convert(in, CallDeadline(call));
   }
 
   absl::StatusOr<std::vector<runtime::Request>> ParseBatch(
@@ -179,8 +167,7 @@ class GenerationService final : public RawApi {
     std::vector<runtime::Request> requests;
     int64_t entries = 0;
     for (int i = 0; i < size; ++i) {
-      auto request =
-          PrepareRequest(in.requests(i), context_.model, CallDeadline(call));
+      auto request = Convert(in.requests(i), CallDeadline(call));
       if (!request.ok()) {
         return InField(absl::StrCat("requests[", i, "]"), request.status());
       }
@@ -194,6 +181,19 @@ class GenerationService final : public RawApi {
                        kMaxResultEntries, "; set stop.max_tokens"));
     }
     return requests;
+  }
+
+  absl::StatusOr<runtime::Request> Convert(const v1::GenerateRequest& in,
+                                           absl::Time deadline) const {
+    if (deadline <= absl::Now()) {
+      return absl::DeadlineExceededError(
+          "the call's deadline had passed when it arrived");
+    }
+    ASSIGN_OR_RETURN(runtime::Request request,
+                     ConvertRequest(in, context_.model,
+                                    context_.engine.max_request_tokens()));
+    request.deadline = deadline;
+    return request;
   }
 
   const GenerationContext context_;

@@ -32,18 +32,18 @@ void SetSocketOptions(socket_t socket) {
 
 class Listener final : public HttpListener {
  public:
-  Listener(const prometheus::Collectable& metrics, const Readiness& readiness) {
+  Listener(Collect collect, const Readiness& readiness) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     server_.set_socket_options(SetSocketOptions);
     server_.set_read_timeout(kTimeoutSeconds);
     server_.set_write_timeout(kTimeoutSeconds);
     server_.set_keep_alive_timeout(kTimeoutSeconds);
     server_.set_payload_max_length(kMaxBodyBytes);
-    server_.Get("/metrics", [&metrics](const httplib::Request&,
-                                       httplib::Response& response) {
-      response.set_content(
-          prometheus::TextSerializer().Serialize(metrics.Collect()),
-          kPrometheusText);
+    server_.Get("/metrics", [collect = std::move(collect)](
+                                const httplib::Request&,
+                                httplib::Response& response) {
+      response.set_content(prometheus::TextSerializer().Serialize(collect()),
+                           kPrometheusText);
     });
     server_.Get("/healthz",
                 [](const httplib::Request&, httplib::Response& response) {
@@ -90,10 +90,9 @@ class Listener final : public HttpListener {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HttpListener>> HttpListener::Create(
-    const std::string& address, const prometheus::Collectable& metrics,
-    const Readiness& readiness) {
+    const std::string& address, Collect collect, const Readiness& readiness) {
   ASSIGN_OR_RETURN(const HostPort parsed, ParseHostPort(address));
-  auto listener = std::make_unique<Listener>(metrics, readiness);
+  auto listener = std::make_unique<Listener>(std::move(collect), readiness);
   if (absl::Status status = listener->Listen(parsed); !status.ok()) {
     return absl::Status(status.code(),
                         absl::StrCat("cannot listen on ", address,

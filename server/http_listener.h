@@ -6,10 +6,12 @@
 #ifndef MLA_SERVER_HTTP_LISTENER_H_
 #define MLA_SERVER_HTTP_LISTENER_H_
 
-#include <prometheus/collectable.h>
+#include <prometheus/metric_family.h>
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "server/readiness.h"
@@ -18,10 +20,12 @@ namespace mla::server {
 
 class HttpListener {
  public:
-  // `metrics` and `readiness` outlive this.
+  // What one scrape shows; called from any of the listener's threads.
+  using Collect = std::function<std::vector<prometheus::MetricFamily>()>;
+
+  // `readiness` outlives this.
   static absl::StatusOr<std::unique_ptr<HttpListener>> Create(
-      const std::string& address, const prometheus::Collectable& metrics,
-      const Readiness& readiness);
+      const std::string& address, Collect collect, const Readiness& readiness);
   virtual ~HttpListener() = default;  // stops listening
 
   // With the port the system picked, if 0 was asked for.

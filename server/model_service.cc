@@ -3,6 +3,8 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <utility>
+
 #include "mla/serving/v1/model.grpc.pb.h"
 #include "server/grpc_status.h"
 #include "server/request_conversion.h"
@@ -13,7 +15,7 @@ namespace {
 namespace v1 = serving::v1;
 
 void DescribeAttention(const runtime::AttentionConfig& attention,
-              v1::AttentionLayout& out) {
+                       v1::AttentionLayout& out) {
   const kernels::AttnLayout layout = attention.Layout();
   const bool mla = attention.kind == runtime::AttentionConfig::Kind::kMla;
   out.set_kind(mla ? "mla" : "gqa");
@@ -29,9 +31,8 @@ void DescribeAttention(const runtime::AttentionConfig& attention,
 
 class ModelService final : public v1::ModelService::CallbackService {
  public:
-  ModelService(const runtime::LoadedModel& model,
-               const runtime::LoadOptions& options)
-      : model_(model), description_(Describe(model, options)) {}
+  ModelService(const runtime::LoadedModel& model, v1::Model description)
+      : model_(model), description_(std::move(description)) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* call,
                                      const v1::GetModelRequest* request,
@@ -63,7 +64,7 @@ class ModelService final : public v1::ModelService::CallbackService {
 }  // namespace
 
 v1::Model Describe(const runtime::LoadedModel& model,
-                   const runtime::LoadOptions& options) {
+                   kernels::DType weights_dtype, kernels::DType kv_dtype) {
   const runtime::ModelConfig& config = model.config;
   v1::Model out;
   out.set_name(model.name);
@@ -77,15 +78,17 @@ v1::Model Describe(const runtime::LoadedModel& model,
   out.set_has_chat_template(model.chat_template != nullptr);
   for (const int32_t id : model.eos_token_ids) out.add_eos_token_ids(id);
   DescribeAttention(config.attention, *out.mutable_attention());
-  out.set_kv_bytes_per_token(config.KvBytesPerToken(options.kv_dtype));
-  out.set_kv_dtype(kernels::Traits(options.kv_dtype).name);
-  out.set_weights_dtype(kernels::Traits(options.weights_dtype).name);
+  out.set_kv_bytes_per_token(config.KvBytesPerToken(kv_dtype));
+  out.set_kv_dtype(kernels::Name(kv_dtype));
+  out.set_weights_dtype(kernels::Name(weights_dtype));
   return out;
 }
 
 std::unique_ptr<grpc::Service> MakeModelService(
-    const runtime::LoadedModel& model, const runtime::LoadOptions& options) {
-  return std::make_unique<ModelService>(model, options);
+    const runtime::LoadedModel& model, kernels::DType weights_dtype,
+    kernels::DType kv_dtype) {
+  return std::make_unique<ModelService>(
+      model, Describe(model, weights_dtype, kv_dtype));
 }
 
 }  // namespace mla::server

@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "kernels/dtype.h"
 #include "mla/serving/v1/model.pb.h"
 #include "runtime/loaded_model.h"
 
@@ -15,13 +16,15 @@ class Service;
 
 namespace mla::server {
 
-// `model`, as it was loaded with `options`, in the API's words.
+// `model` in the API's words.
 serving::v1::Model Describe(const runtime::LoadedModel& model,
-                            const runtime::LoadOptions& options);
+                            kernels::DType weights_dtype,
+                            kernels::DType kv_dtype);
 
 // `model` outlives the service.
 std::unique_ptr<grpc::Service> MakeModelService(
-    const runtime::LoadedModel& model, const runtime::LoadOptions& options);
+    const runtime::LoadedModel& model, kernels::DType weights_dtype,
+    kernels::DType kv_dtype);
 
 }  // namespace mla::server
 

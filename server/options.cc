@@ -53,7 +53,7 @@ void AddCacheFlags(CLI::App& command, ServeOptions& options) {
       ->envname("MLA_KV_CACHE_BYTES")
       ->group("Cache");
   command
-      .add_option("--kv-cache-dtype", options.load.kv_dtype,
+      .add_option("--kv-cache-dtype", options.engine.kv_dtype,
                   "Cache rows: bf16, or f32 for exact comparison [bf16]")
       ->transform(CLI::CheckedTransformer(kDTypes))
       ->envname("MLA_KV_CACHE_DTYPE")

@@ -29,25 +29,25 @@ std::string NewRequestId() {
                          absl::Uniform<uint64_t>(random));
 }
 
-// Settles max_tokens against the prompt and the context.
-void FitContext(int64_t context, runtime::Request& request,
-                FieldViolations& violations) {
+// Settles how much is generated: prompt and answer share `limit` tokens.
+void FitLimit(int64_t limit, runtime::Request& request,
+              FieldViolations& violations) {
   const int64_t prompt = static_cast<int64_t>(request.prompt.size());
   runtime::StopConditions& stop = request.stop;
-  if (prompt >= context) {
-    violations.Add(
-        "input",
-        absl::StrCat("has ", prompt, " tokens, but the model's context of ",
-                     context, " must also hold what is generated"));
+  if (prompt >= limit) {
+    violations.Add("input", absl::StrCat("has ", prompt,
+                                         " tokens, but prompt and answer "
+                                         "can have ",
+                                         limit, " together"));
     return;
   }
-  if (stop.max_tokens == 0)
-    stop.max_tokens = static_cast<int>(context - prompt);
-  if (prompt + stop.max_tokens > context) {
-    violations.Add(
-        "stop.max_tokens",
-        absl::StrCat("must be at most ", context - prompt, ": the prompt has ",
-                     prompt, " tokens and the context holds ", context));
+  if (stop.max_tokens == 0) stop.max_tokens = static_cast<int>(limit - prompt);
+  if (stop.max_tokens > limit - prompt) {
+    violations.Add("stop.max_tokens",
+                   absl::StrCat("must be at most ", limit - prompt, ", not ",
+                                stop.max_tokens, ": the prompt has ", prompt,
+                                " tokens, and prompt and answer can have ",
+                                limit, " together"));
   }
   if (stop.min_tokens > stop.max_tokens) {
     violations.Add("stop.min_tokens",
@@ -71,7 +71,8 @@ void BoundResult(const runtime::Request& request, FieldViolations& violations) {
 }  // namespace
 
 absl::StatusOr<runtime::Request> ConvertRequest(
-    const v1::GenerateRequest& in, const runtime::LoadedModel& model) {
+    const v1::GenerateRequest& in, const runtime::LoadedModel& model,
+    int max_tokens) {
   RETURN_IF_ERROR(CheckModel(in.model(), model));
   runtime::Request request;
   if (in.request_id().empty()) {
@@ -89,7 +90,7 @@ absl::StatusOr<runtime::Request> ConvertRequest(
   RETURN_IF_ERROR(violations.ToStatus());
 
   ASSIGN_OR_RETURN(request.prompt, ConvertPrompt(in, model));
-  FitContext(model.config.max_position, request, violations);
+  FitLimit(max_tokens, request, violations);
   BoundResult(request, violations);
   RETURN_IF_ERROR(violations.ToStatus());
   return request;

@@ -20,9 +20,12 @@
 
 namespace mla::server {
 
-// Fills all of the result but its deadline and sink.
+// Fills all of the result but its deadline and sink. `max_tokens`: what a
+// request can have at most, prompt and answer together
+// (Engine::max_request_tokens).
 absl::StatusOr<runtime::Request> ConvertRequest(
-    const serving::v1::GenerateRequest& in, const runtime::LoadedModel& model);
+    const serving::v1::GenerateRequest& in, const runtime::LoadedModel& model,
+    int max_tokens);
 
 // Tokens and alternatives beside them that a request may produce in all its
 // choices; limits.h bounds it.

@@ -3,8 +3,10 @@
 
 #include <grpcpp/impl/service_type.h>
 
-#include <filesystem>
+#include <atomic>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -61,9 +63,13 @@ class ServingImpl final : public Serving {
  private:
   // First, so that probes are answered while a large model loads.
   absl::Status OpenHttp() {
+    const auto collect = [this] {
+      const runtime::Metrics* metrics = scraped_;
+      return metrics == nullptr ? std::vector<prometheus::MetricFamily>()
+                                : metrics->Collect();
+    };
     ASSIGN_OR_RETURN(
-        http_, HttpListener::Create(options_.http_listen, metrics_.registry(),
-                                    readiness_));
+        http_, HttpListener::Create(options_.http_listen, collect, readiness_));
     LogListener("http", http_->address());
     return absl::OkStatus();
   }
@@ -82,12 +88,14 @@ class ServingImpl final : public Serving {
   }
 
   absl::Status StartEngine() {
+    metrics_ = std::make_unique<runtime::Metrics>(model_->name);
+    scraped_ = metrics_.get();
     ASSIGN_OR_RETURN(
-        engine_, runtime::Engine::Create(options_.engine, *model_, metrics_));
+        engine_, runtime::Engine::Create(options_.engine, *model_, *metrics_));
     const runtime::CacheStats cache = engine_->Stats().cache;
     Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
                cache.total_blocks, cache.block_tokens, cache.bytes_per_token);
-    server_metrics_.emplace(metrics_.registry(), model_->name);
+    server_metrics_.emplace(metrics_->registry(), model_->name);
     calls_.emplace(absl::Seconds(options_.stream_stall_seconds),
                    *server_metrics_);
     return absl::OkStatus();
@@ -96,7 +104,8 @@ class ServingImpl final : public Serving {
   absl::Status OpenGrpc() {
     generation_ =
         MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
-    models_ = MakeModelService(*model_, options_.load);
+    models_ = MakeModelService(*model_, options_.load.weights_dtype,
+                               options_.engine.kv_dtype);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(
         grpc_, GrpcListener::Create(
@@ -125,7 +134,8 @@ class ServingImpl final : public Serving {
 
   const ServeOptions options_;
   // In the order they are built; destroyed from the last to the first.
-  runtime::Metrics metrics_;
+  std::unique_ptr<runtime::Metrics> metrics_;
+  std::atomic<const runtime::Metrics*> scraped_ = nullptr;  // once there are
   Readiness readiness_;
   std::unique_ptr<HttpListener> http_;
   std::unique_ptr<runtime::LoadedModel> model_;

@@ -29,7 +29,8 @@ class HttpListenerTest : public ::testing::Test {
         .Register(registry_)
         .Add({{"model", "m"}})
         .Increment(3);
-    auto made = HttpListener::Create("127.0.0.1:0", registry_, readiness_);
+    auto made = HttpListener::Create(
+        "127.0.0.1:0", [this] { return registry_.Collect(); }, readiness_);
     ASSERT_TRUE(made.ok()) << made.status();
     listener_ = *std::move(made);
     address_ = *ParseHostPort(listener_->address());
@@ -79,8 +80,8 @@ TEST_F(HttpListenerTest, NothingElseIsServed) {
 }
 
 TEST_F(HttpListenerTest, ASecondListenerOnThePortFails) {
-  const auto second =
-      HttpListener::Create(listener_->address(), registry_, readiness_);
+  const auto second = HttpListener::Create(
+      listener_->address(), [this] { return registry_.Collect(); }, readiness_);
   ASSERT_FALSE(second.ok());
   EXPECT_THAT(std::string(second.status().message()),
               HasSubstr(listener_->address()));
