@@ -23,7 +23,11 @@ class CollectedCall::Sink final : public runtime::TokenSink {
   }
 
   void OnTokens(runtime::TokenDelta delta) override {
-    AppendDelta(delta, *result_.mutable_choices(delta.index));
+    const absl::Status added = NoThrow([&] {
+      AppendDelta(delta, *result_.mutable_choices(delta.index));
+      return absl::OkStatus();
+    });
+    if (!added.ok()) call_->Interrupt(Interruption::kOutOfMemory);
     if (delta.finish) finish_reason_ = Name(delta.finish->reason);
   }
 
@@ -127,12 +131,15 @@ void CollectedCall::Ended(size_t index, absl::Status status,
 }
 
 void CollectedCall::OnCancel() {
+  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
+                                               : Interruption::kClientGone);
+}
+
+void CollectedCall::Interrupt(Interruption why) {
   {
     absl::MutexLock lock(&mu_);
-    if (remaining_ == 0) return;
-    interruption_ = absl::Now() >= CallDeadline(call_)
-                        ? Interruption::kDeadline
-                        : Interruption::kClientGone;
+    if (remaining_ == 0 || interruption_ != Interruption::kNone) return;
+    interruption_ = why;
   }
   CancelLive();
 }

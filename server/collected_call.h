@@ -67,6 +67,8 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
   void Ended(size_t index, absl::Status status,
              serving::v1::GenerateResult result);
   void FinishWith(absl::Status status);
+  // Ends the engine's requests. The first reason counts.
+  void Interrupt(Interruption why);
   void CancelLive();
   Interruption interruption() const;
 

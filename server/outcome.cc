@@ -25,6 +25,8 @@ absl::Status FinalStatus(absl::Status engine_status, Interruption why) {
                             "the client reads too slowly: more than ",
                             kMaxPendingBytes, " bytes wait for it")),
                         "SLOW_CLIENT");
+    case Interruption::kOutOfMemory:
+      return absl::ResourceExhaustedError("out of memory for this request");
   }
   return engine_status;
 }

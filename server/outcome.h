@@ -15,9 +15,10 @@ namespace mla::server {
 // Why a call is ended by something other than its engine request.
 enum class Interruption {
   kNone,
-  kClientGone,  // cancelled or disconnected
-  kDeadline,    // the call's deadline passed
-  kSlowClient,  // too much waits for it to read
+  kClientGone,   // cancelled or disconnected
+  kDeadline,     // the call's deadline passed
+  kSlowClient,   // too much waits for it to read
+  kOutOfMemory,  // for what the client is to receive
 };
 
 // The status of a request that the engine ended with `engine_status`, which is

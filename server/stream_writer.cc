@@ -8,6 +8,7 @@
 #include "server/grpc_status.h"
 #include "server/limits.h"
 #include "server/log.h"
+#include "server/no_throw.h"
 #include "server/response_conversion.h"
 #include "server/wire.h"
 
@@ -43,18 +44,16 @@ void StreamWriter::Refuse(absl::Status status) {
 
 void StreamWriter::OnTokens(runtime::TokenDelta delta) {
   bool too_slow = false;
-  {
+  const absl::Status added = NoThrow([&] {
     absl::MutexLock lock(&mu_);
     if (delta.finish) finish_reason_ = Name(delta.finish->reason);
-    if (broken_) return;
-    pending_.Add(delta);
+    if (!broken_) pending_.Add(delta);
     too_slow = pending_.bytes() > kMaxPendingBytes;
-  }
-  if (too_slow) {
-    Interrupt(Interruption::kSlowClient);
-  } else {
-    Pump();
-  }
+    return absl::OkStatus();
+  });
+  if (!added.ok()) Interrupt(Interruption::kOutOfMemory);
+  if (too_slow) Interrupt(Interruption::kSlowClient);
+  Pump();
 }
 
 void StreamWriter::OnDone(absl::Status status,
@@ -74,31 +73,36 @@ void StreamWriter::OnDone(absl::Status status,
 }
 
 void StreamWriter::Pump() {
-  bool write = false;
+  Step step;
   absl::Status status;
   {
     absl::MutexLock lock(&mu_);
-    if (writing_ || finished_) return;
-    if (!pending_.empty()) {
-      auto message = pending_.Pop();
-      message.set_request_id(request_id_);
-      written_ = SerializeMessage(message);
-      write = writing_ = true;
-    } else if (final_status_) {
-      status = *final_status_;
-      finished_ = true;
-    } else {
-      return;
-    }
+    step = NextStep();
+    if (step == Step::kNothing) return;
     busy_since_ = absl::Now();
+    if (step == Step::kFinish) status = *final_status_;
   }
   // Only one caller gets here at a time: writing_ and finished_ shut the rest
   // out. gRPC may call back before this returns.
-  if (write) {
+  if (step == Step::kWrite) {
     StartWrite(&written_);
   } else {
     Finish(ToGrpcStatus(status, call_));
   }
+}
+
+StreamWriter::Step StreamWriter::NextStep() {
+  if (writing_ || finished_) return Step::kNothing;
+  if (!pending_.empty()) {
+    auto message = pending_.Pop();
+    message.set_request_id(request_id_);
+    written_ = SerializeMessage(message);
+    writing_ = true;
+    return Step::kWrite;
+  }
+  if (!final_status_) return Step::kNothing;
+  finished_ = true;
+  return Step::kFinish;
 }
 
 void StreamWriter::OnWriteDone(bool ok) {

@@ -62,8 +62,12 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                grpc::CallbackServerContext& call)
       : generation_(generation), call_(call) {}
 
+  enum class Step { kNothing, kWrite, kFinish };
+
   // Starts the next write, or the finish, if neither is in flight.
   void Pump();
+  // What Pump is to start; takes a chunk out for it.
+  Step NextStep() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   // Ends the engine's request, if it still runs. The first reason counts.
   void Interrupt(Interruption why);
 
