@@ -17,7 +17,7 @@ CallRegistry::CallRegistry(absl::Duration stall_limit, ServerMetrics& metrics)
 
 CallRegistry::~CallRegistry() {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     stopping_ = true;
   }
   thread_.join();
@@ -25,14 +25,14 @@ CallRegistry::~CallRegistry() {
 
 void CallRegistry::Add(std::shared_ptr<WatchedCall> call) {
   WatchedCall* key = call.get();
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   calls_.emplace(key, std::move(call));
   metrics_.streams_active().Set(static_cast<double>(calls_.size()));
 }
 
 void CallRegistry::Remove(WatchedCall* call) {
   std::shared_ptr<WatchedCall> share;  // released outside the lock
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   const auto found = calls_.find(call);
   if (found == calls_.end()) return;
   share = std::move(found->second);
@@ -41,17 +41,18 @@ void CallRegistry::Remove(WatchedCall* call) {
 }
 
 bool CallRegistry::WaitEmpty(absl::Time deadline) {
-  absl::MutexLock lock(&mu_);
-  const auto empty = [this] { return calls_.empty(); };
-  return mu_.AwaitWithDeadline(absl::Condition(&empty), deadline);
+  runtime::MutexLock lock(&mu_);
+  return mu_.AwaitUntil([this] { return calls_.empty(); }, deadline);
 }
 
 void CallRegistry::Run() {
   constexpr absl::Duration kPeriod = absl::Seconds(1);
   while (true) {
     {
-      absl::MutexLock lock(&mu_);
-      if (mu_.AwaitWithTimeout(absl::Condition(&stopping_), kPeriod)) return;
+      runtime::MutexLock lock(&mu_);
+      const bool stopping =
+          mu_.AwaitUntil([this] { return stopping_; }, absl::Now() + kPeriod);
+      if (stopping) return;
     }
     Inspect(absl::Now());
   }
@@ -60,7 +61,7 @@ void CallRegistry::Run() {
 void CallRegistry::Inspect(absl::Time now) {
   std::vector<std::shared_ptr<WatchedCall>> calls;
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     calls.reserve(calls_.size());
     for (const auto& entry : calls_) calls.push_back(entry.second);
   }

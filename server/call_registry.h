@@ -10,8 +10,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "runtime/mutex.h"
 #include "server/server_metrics.h"
 
 namespace mla::server {
@@ -45,7 +45,7 @@ class CallRegistry {
 
   const absl::Duration stall_limit_;
   ServerMetrics& metrics_;
-  absl::Mutex mu_;
+  runtime::Mutex mu_;
   absl::flat_hash_map<WatchedCall*, std::shared_ptr<WatchedCall>> calls_
       ABSL_GUARDED_BY(mu_);
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;

@@ -63,7 +63,7 @@ void CollectedCall::Begin(std::vector<runtime::Request> requests,
   answer_ = std::move(answer);
   for (const auto& request : requests) ids_.push_back(request.id);
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     results_.resize(requests.size());
     states_.resize(requests.size(), State::kNotSubmitted);
     remaining_ = requests.size();
@@ -86,7 +86,7 @@ absl::Status CollectedCall::Submit(size_t index, runtime::Request request) {
   if (!status.ok()) return ExplainRefusal(status);
   bool too_late = false;  // another request of this call failed meanwhile
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     if (states_[index] == State::kNotSubmitted) states_[index] = State::kLive;
     too_late = !first_error_.ok();
   }
@@ -106,7 +106,7 @@ void CollectedCall::Ended(size_t index, absl::Status status,
   absl::Status call_status;
   Results results;
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     failed_first = !status.ok() && first_error_.ok();
     if (failed_first) first_error_ = std::move(status);
     results_[index] = std::move(result);
@@ -137,7 +137,7 @@ void CollectedCall::OnCancel() {
 
 void CollectedCall::Interrupt(Interruption why) {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     if (remaining_ == 0 || interruption_ != Interruption::kNone) return;
     interruption_ = why;
   }
@@ -147,7 +147,7 @@ void CollectedCall::Interrupt(Interruption why) {
 void CollectedCall::CancelLive() {
   std::vector<std::string> live;
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     for (size_t i = 0; i < ids_.size(); ++i) {
       if (states_[i] == State::kLive) live.push_back(ids_[i]);
     }
@@ -156,20 +156,20 @@ void CollectedCall::CancelLive() {
 }
 
 Interruption CollectedCall::interruption() const {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   return interruption_;
 }
 
 void CollectedCall::FinishWith(absl::Status status) {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     busy_since_ = absl::Now();
   }
   Finish(ToGrpcStatus(status, call_));
 }
 
 absl::Time CollectedCall::BusySince() const {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   return busy_since_;
 }
 
@@ -178,13 +178,13 @@ size_t CollectedCall::PendingBytes() const {
 }
 
 void CollectedCall::Abandon() {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   if (!closed_) call_.TryCancel();
 }
 
 void CollectedCall::OnDone() {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     closed_ = true;
   }
   generation_.calls.Remove(this);

@@ -17,9 +17,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "mla/serving/v1/generation.pb.h"
+#include "runtime/mutex.h"
 #include "runtime/request.h"
 #include "server/call_registry.h"
 #include "server/generation_context.h"
@@ -78,7 +78,7 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
   std::vector<std::string> ids_;  // set by Begin
   Answer answer_;                 // set by Begin
 
-  mutable absl::Mutex mu_;
+  mutable runtime::Mutex mu_;
   Results results_ ABSL_GUARDED_BY(mu_);
   std::vector<State> states_ ABSL_GUARDED_BY(mu_);
   size_t remaining_ ABSL_GUARDED_BY(mu_) = 0;  // not yet ended

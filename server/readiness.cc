@@ -8,12 +8,12 @@
 namespace mla::server {
 
 Readiness::State Readiness::state() const {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   return state_;
 }
 
 void Readiness::Set(State state) {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   if (state_ == state || state_ == State::kDraining) return;
   state_ = state;
   Log().info("state {}", Name(state));
@@ -21,7 +21,7 @@ void Readiness::Set(State state) {
 }
 
 void Readiness::Observe(std::function<void(bool)> observer) {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   observer(state_ == State::kReady);
   observers_.push_back(std::move(observer));
 }

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
+#include "runtime/mutex.h"
 
 namespace mla::server {
 
@@ -23,7 +23,7 @@ class Readiness {
   void Observe(std::function<void(bool ready)> observer);
 
  private:
-  mutable absl::Mutex mu_;
+  mutable runtime::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kLoading;
   std::vector<std::function<void(bool)>> observers_ ABSL_GUARDED_BY(mu_);
 };

@@ -25,7 +25,7 @@ void StreamWriter::Begin(runtime::Request request) {
   request_id_ = request.id;
   request.sink = shared_from_this();
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     running_ = true;
   }
   absl::Status status = generation_.engine.Submit(std::move(request));
@@ -35,7 +35,7 @@ void StreamWriter::Begin(runtime::Request request) {
 void StreamWriter::Refuse(absl::Status status) {
   ReportRefusal(request_id_, status, generation_.metrics);
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     running_ = false;
     final_status_ = std::move(status);
   }
@@ -45,7 +45,7 @@ void StreamWriter::Refuse(absl::Status status) {
 void StreamWriter::OnTokens(runtime::TokenDelta delta) {
   bool too_slow = false;
   const absl::Status added = NoThrow([&] {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     if (delta.finish) finish_reason_ = Name(delta.finish->reason);
     if (!broken_) pending_.Add(delta);
     too_slow = pending_.bytes() > kMaxPendingBytes;
@@ -60,7 +60,7 @@ void StreamWriter::OnDone(absl::Status status,
                           const runtime::Summary& summary) {
   std::string finish_reason;
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     running_ = false;
     status = FinalStatus(std::move(status), interruption_);
     if (!status.ok()) finish_reason_ = "none";
@@ -76,7 +76,7 @@ void StreamWriter::Pump() {
   Step step;
   absl::Status status;
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     step = NextStep();
     if (step == Step::kNothing) return;
     busy_since_ = absl::Now();
@@ -107,7 +107,7 @@ StreamWriter::Step StreamWriter::NextStep() {
 
 void StreamWriter::OnWriteDone(bool ok) {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     writing_ = false;
     busy_since_ = absl::InfiniteFuture();
     written_.Clear();
@@ -126,7 +126,7 @@ void StreamWriter::OnCancel() {
 
 void StreamWriter::Interrupt(Interruption why) {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     if (!running_ || interruption_ != Interruption::kNone) return;
     interruption_ = why;
     broken_ = true;
@@ -136,12 +136,12 @@ void StreamWriter::Interrupt(Interruption why) {
 }
 
 absl::Time StreamWriter::BusySince() const {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   return busy_since_;
 }
 
 size_t StreamWriter::PendingBytes() const {
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   return pending_.bytes();
 }
 
@@ -149,13 +149,13 @@ void StreamWriter::Abandon() {
   Log().warn("stream abandoned id={} reason=client stopped reading",
              request_id_);
   Interrupt(Interruption::kSlowClient);
-  absl::MutexLock lock(&mu_);
+  runtime::MutexLock lock(&mu_);
   if (!closed_) call_.TryCancel();
 }
 
 void StreamWriter::OnDone() {
   {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     closed_ = true;
   }
   generation_.calls.Remove(this);

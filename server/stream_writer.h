@@ -19,8 +19,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "runtime/mutex.h"
 #include "runtime/request.h"
 #include "runtime/token_sink.h"
 #include "server/call_registry.h"
@@ -76,7 +76,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::string request_id_;    // set by Begin, before the engine knows of it
   grpc::ByteBuffer written_;  // in flight; touched by nobody meanwhile
 
-  mutable absl::Mutex mu_;
+  mutable runtime::Mutex mu_;
   PendingChunks pending_ ABSL_GUARDED_BY(mu_);
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
   bool broken_ ABSL_GUARDED_BY(mu_) = false;    // nothing can be written

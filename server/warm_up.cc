@@ -4,8 +4,8 @@
 #include <memory>
 #include <utility>
 
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "runtime/mutex.h"
 #include "runtime/request.h"
 #include "runtime/status_macros.h"
 #include "server/log.h"
@@ -27,7 +27,7 @@ class Waiter final : public runtime::TokenSink {
 
  private:
   absl::Status status_;
-  absl::Notification done_;
+  runtime::Notification done_;
 };
 
 }  // namespace

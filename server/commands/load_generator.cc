@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mla/serving/v1/generation.grpc.pb.h"
 #include "mla/serving/v1/model.grpc.pb.h"
+#include "runtime/mutex.h"
 #include "runtime/status_macros.h"
 #include "server/grpc_status.h"
 
@@ -28,18 +28,15 @@ class Collector {
  public:
   // Waits while `cap` calls are open (0: never), then counts one more.
   void Open(int cap) {
-    absl::MutexLock lock(&mu_);
-    const auto below_cap = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return cap == 0 || open_ < cap;
-    };
-    mu_.Await(absl::Condition(&below_cap));
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([&] { return cap == 0 || open_ < cap; });
     ++open_;
   }
 
   void Close(bool cancelled, const grpc::Status& status,
              std::optional<double> ttft, const std::vector<double>& itl,
              double e2e, const v1::Usage& usage, int64_t generated_tokens) {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     if (cancelled) {
       ++result_.cancelled;
     } else {
@@ -55,16 +52,13 @@ class Collector {
   }
 
   LoadResult Wait() {
-    absl::MutexLock lock(&mu_);
-    const auto none_open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return open_ == 0;
-    };
-    mu_.Await(absl::Condition(&none_open));
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([this] { return open_ == 0; });
     return std::move(result_);
   }
 
  private:
-  absl::Mutex mu_;
+  runtime::Mutex mu_;
   int open_ ABSL_GUARDED_BY(mu_) = 0;
   LoadResult result_ ABSL_GUARDED_BY(mu_);
 };

@@ -8,7 +8,7 @@
 
 #include <atomic>
 
-#include "absl/synchronization/notification.h"
+#include "runtime/mutex.h"
 
 namespace mla::server {
 
@@ -26,7 +26,7 @@ class StopSignals {
   void Run();
 
   std::atomic<bool> armed_ = false;
-  absl::Notification first_;
+  runtime::Notification first_;
 };
 
 }  // namespace mla::server
