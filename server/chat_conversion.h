@@ -6,14 +6,23 @@
 #ifndef MLA_SERVER_CHAT_CONVERSION_H_
 #define MLA_SERVER_CHAT_CONVERSION_H_
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "mla/serving/v1/generation.pb.h"
 #include "runtime/loaded_model.h"
+#include "runtime/text_range.h"
 
 namespace mla::server {
 
-absl::StatusOr<runtime::RenderedPrompt> RenderChat(
-    const serving::v1::ChatInput& chat, const runtime::LoadedModel& model);
+struct RenderedChat {
+  std::string text;
+  std::vector<runtime::TextRange> trusted;  // what the template itself wrote
+};
+
+absl::StatusOr<RenderedChat> RenderChat(const serving::v1::ChatInput& chat,
+                                        const runtime::LoadedModel& model);
 
 }  // namespace mla::server
 

@@ -41,7 +41,15 @@ absl::Status InvalidField(std::string field, std::string description);
 // one: its message and violations are put under it.
 absl::Status InField(const std::string& path, const absl::Status& status);
 
-// Adds an ErrorInfo detail; `reason` is UPPER_SNAKE_CASE.
+// Reasons, as a program may switch on them.
+inline constexpr char kModelNotFound[] = "MODEL_NOT_FOUND";
+inline constexpr char kQueueFull[] = "QUEUE_FULL";
+inline constexpr char kQueuedTokensFull[] = "QUEUED_TOKENS_FULL";
+inline constexpr char kDraining[] = "DRAINING";
+inline constexpr char kRequestIdInUse[] = "REQUEST_ID_IN_USE";
+inline constexpr char kSlowClient[] = "SLOW_CLIENT";
+
+// Adds an ErrorInfo detail with one of the reasons above.
 absl::Status WithReason(absl::Status status, std::string_view reason);
 // The reason WithReason gave, or "".
 std::string Reason(const absl::Status& status);

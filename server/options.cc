@@ -30,14 +30,22 @@ void AddModelFlags(CLI::App& command, ServeOptions& options) {
       ->envname("MLA_MODEL_NAME")
       ->group("Model");
   command
-      .add_option("--weights-dtype", options.load.weights_dtype,
+      .add_option("--weights-dtype", options.load.model.weights_dtype,
                   "Weights in memory: bf16, or f32 for exact comparison [bf16]")
       ->transform(CLI::CheckedTransformer(kDTypes))
       ->envname("MLA_WEIGHTS_DTYPE")
       ->group("Model");
   command
+      .add_option("--backend", options.load.backend,
+                  "Where it runs: cpu for the best this machine has, or "
+                  "cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, "
+                  "cpu-avx512-bf16")
+      ->capture_default_str()
+      ->envname("MLA_BACKEND")
+      ->group("Model");
+  command
       .add_option("--threads", options.load.threads,
-                  "CPU threads that compute; 0: every core")
+                  "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()
       ->envname("MLA_THREADS")

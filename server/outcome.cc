@@ -24,7 +24,7 @@ absl::Status FinalStatus(absl::Status engine_status, Interruption why) {
       return WithReason(absl::ResourceExhaustedError(absl::StrCat(
                             "the client reads too slowly: more than ",
                             kMaxPendingBytes, " bytes wait for it")),
-                        "SLOW_CLIENT");
+                        kSlowClient);
     case Interruption::kOutOfMemory:
       return absl::ResourceExhaustedError("out of memory for this request");
   }
@@ -35,12 +35,12 @@ absl::Status ExplainRefusal(absl::Status status) {
   constexpr absl::Duration kRetryDelay = absl::Seconds(1);
   switch (status.code()) {
     case absl::StatusCode::kResourceExhausted:
-      return WithRetryDelay(WithReason(std::move(status), "QUEUE_FULL"),
+      return WithRetryDelay(WithReason(std::move(status), kQueueFull),
                             kRetryDelay);
     case absl::StatusCode::kUnavailable:
-      return WithReason(std::move(status), "DRAINING");
+      return WithReason(std::move(status), kDraining);
     case absl::StatusCode::kAlreadyExists:
-      return WithReason(std::move(status), "REQUEST_ID_IN_USE");
+      return WithReason(std::move(status), kRequestIdInUse);
     default:
       return status;
   }

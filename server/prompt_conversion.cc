@@ -47,8 +47,7 @@ absl::StatusOr<TokenIds> EncodeText(const std::string& text, bool add_special,
 absl::StatusOr<TokenIds> EncodeChat(const v1::ChatInput& chat,
                                     const runtime::LoadedModel& model) {
   RETURN_IF_ERROR(NeedTokenizer(model));
-  ASSIGN_OR_RETURN(const runtime::RenderedPrompt prompt,
-                   RenderChat(chat, model));
+  ASSIGN_OR_RETURN(const RenderedChat prompt, RenderChat(chat, model));
   RETURN_IF_ERROR(CheckPromptBytes("chat", prompt.text.size(), model));
   // The template writes what belongs around a text itself.
   return NameField("chat",

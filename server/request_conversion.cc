@@ -107,7 +107,7 @@ absl::Status CheckModel(const std::string& requested,
   return WithReason(absl::NotFoundError(absl::StrCat(
                         "model ", Quoted(requested), " is not served here; '",
                         model.name, "' is")),
-                    "MODEL_NOT_FOUND");
+                    kModelNotFound);
 }
 
 absl::Status CheckRequestId(const std::string& id) {

@@ -56,4 +56,17 @@ void ServerMetrics::RequestRefused(const absl::Status& status) {
       .Increment();
 }
 
+const char* RejectionReason(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      return Reason(status) == kQueuedTokensFull ? "tokens" : "queue_full";
+    case absl::StatusCode::kDeadlineExceeded:
+      return "deadline";
+    case absl::StatusCode::kUnavailable:
+      return "draining";
+    default:
+      return "invalid";
+  }
+}
+
 }  // namespace mla::server

@@ -77,14 +77,26 @@ class ServingImpl final : public Serving {
   absl::Status LoadModel() {
     Log().info("loading model={}", options_.model);
     const absl::Time start = absl::Now();
-    ASSIGN_OR_RETURN(model_,
-                     runtime::LoadedModel::Load(options_.model, options_.load));
+    runtime::LoadOptions load = options_.load;
+    load.model.max_step_tokens = options_.engine.max_step_tokens;
+    load.model.max_logit_rows = options_.engine.max_running;
+    load.progress = LogProgress();
+    ASSIGN_OR_RETURN(model_, runtime::LoadedModel::Load(options_.model, load));
     if (!options_.model_name.empty()) model_->name = options_.model_name;
     Log().info("loaded name={} architecture={} parameters={} seconds={:.2f}",
                model_->name, model_->config.architecture,
                model_->config.Parameters(),
                absl::ToDoubleSeconds(absl::Now() - start));
     return absl::OkStatus();
+  }
+
+  // A line every tenth of the way, at most.
+  static runtime::Model::Progress LogProgress() {
+    return [next = 0.1](double done) mutable {
+      if (done < next) return;
+      Log().info("loading done={:.0f}%", done * 100);
+      next = done + 0.1;
+    };
   }
 
   absl::Status StartEngine() {
@@ -104,7 +116,7 @@ class ServingImpl final : public Serving {
   absl::Status OpenGrpc() {
     generation_ =
         MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
-    models_ = MakeModelService(*model_, options_.load.weights_dtype,
+    models_ = MakeModelService(*model_, options_.load.model.weights_dtype,
                                options_.engine.kv_dtype);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(

@@ -39,7 +39,7 @@ TEST(ServeOptions, FlagsArriveWithTheirUnits) {
        "--kv-cache-dtype", "f32", "--max-queued-tokens", "7", "--threads", "3"},
       options));
   EXPECT_EQ(options.engine.kv_cache_bytes, int64_t{512} << 20);
-  EXPECT_EQ(options.load.weights_dtype, kernels::DType::kF32);
+  EXPECT_EQ(options.load.model.weights_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.kv_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.max_queued_tokens, 7);
   EXPECT_EQ(options.load.threads, 3);

@@ -21,7 +21,7 @@ inline std::string GoldenModelPath(const std::string& name) {
 inline std::unique_ptr<runtime::LoadedModel> LoadGoldenModel(
     const std::string& name) {
   runtime::LoadOptions options;
-  options.weights_dtype = kernels::DType::kF32;
+  options.model.weights_dtype = kernels::DType::kF32;
   options.threads = 2;
   auto model = runtime::LoadedModel::Load(GoldenModelPath(name), options);
   EXPECT_TRUE(model.ok()) << model.status();

@@ -23,7 +23,7 @@ inline server::ServeOptions TinyServeOptions(
     const std::string& model = "llama_gqa_tied") {
   server::ServeOptions options;
   options.model = GoldenModelPath(model);
-  options.load.weights_dtype = kernels::DType::kF32;
+  options.load.model.weights_dtype = kernels::DType::kF32;
   options.load.threads = 2;
   options.engine.kv_dtype = kernels::DType::kF32;
   options.engine.kv_cache_bytes = int64_t{64} << 20;
