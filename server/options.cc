@@ -158,6 +158,9 @@ void AddLifetimeFlags(CLI::App& command, ServeOptions& options) {
 }  // namespace
 
 void AddServeFlags(CLI::App& command, ServeOptions& options) {
+  // Scripts append to a command line that already has the flag.
+  command.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(command, options);
   AddCacheFlags(command, options);
   AddSchedulerFlags(command, options);
