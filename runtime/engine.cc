@@ -141,6 +141,7 @@ class Engine::Impl {
     queued_tokens_ += tokens;
     auto live = std::make_unique<Live>(std::move(request), next_serial_++);
     live_ids_.emplace(live->request.id, live->serial);
+    ++unended_;
     inbox_.push_back(std::move(live));
     return absl::OkStatus();
   }
@@ -161,14 +162,16 @@ class Engine::Impl {
   bool WaitIdle(absl::Time deadline) {
     absl::MutexLock lock(&mu_);
     const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return live_ids_.empty();
+      return unended_ == 0;
     };
     return mu_.AwaitWithDeadline(absl::Condition(&idle), deadline);
   }
 
   EngineStats Stats() const {
     absl::MutexLock lock(&mu_);
-    return stats_;
+    EngineStats stats = stats_;  // of the last step; the queue may have grown
+    FillQueue(stats);
+    return stats;
   }
 
   int64_t FlushCache() {
@@ -428,10 +431,15 @@ class Engine::Impl {
       metrics_.ObserveRequest(summary, static_cast<int>(live.choices.size()));
     }
     const auto owner = live_.extract(live.serial);
+    {
+      // Whoever hears of the end may use the id again at once.
+      absl::MutexLock lock(&mu_);
+      live_ids_.erase(live.request.id);
+    }
     PublishStats();
     live.request.sink->OnDone(status, summary);
     absl::MutexLock lock(&mu_);
-    live_ids_.erase(live.request.id);
+    --unended_;
   }
 
   static Summary Summarize(const Live& live) {
@@ -471,12 +479,16 @@ class Engine::Impl {
     c.active_tokens = scheduler_.active_tokens();
     c.cached_tokens = scheduler_.cached_tokens();
     absl::MutexLock lock(&mu_);
+    FillQueue(stats);
+    stats_ = stats;
+    metrics_.SetStats(stats);
+  }
+
+  void FillQueue(EngineStats& stats) const ABSL_SHARED_LOCKS_REQUIRED(mu_) {
     stats.waiting_requests = queued_requests_;
     stats.waiting_tokens = queued_tokens_;
     stats.running_requests =
         static_cast<int64_t>(live_ids_.size()) - queued_requests_;
-    stats_ = stats;
-    metrics_.SetStats(stats);
   }
 
   struct Owner {
@@ -504,6 +516,7 @@ class Engine::Impl {
   std::vector<Flush*> flushes_ ABSL_GUARDED_BY(mu_);
   absl::flat_hash_map<std::string, uint64_t> live_ids_ ABSL_GUARDED_BY(mu_);
   uint64_t next_serial_ ABSL_GUARDED_BY(mu_) = 0;
+  int unended_ ABSL_GUARDED_BY(mu_) = 0;  // accepted, OnDone not yet returned
   int queued_requests_ ABSL_GUARDED_BY(mu_) = 0;
   int64_t queued_tokens_ ABSL_GUARDED_BY(mu_) = 0;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;

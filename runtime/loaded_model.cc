@@ -40,8 +40,8 @@ absl::StatusOr<std::unique_ptr<Backend>> NewBackend(
     }
     return NewCpuBackend(isa, threads);
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "backend '", options.backend, "' is not one of ", known));
+  return absl::InvalidArgumentError(
+      absl::StrCat("backend '", options.backend, "' is not one of ", known));
 }
 
 std::string NameOf(const std::string& path) {
@@ -71,11 +71,33 @@ absl::Status LoadTokenizer(const Checkpoint& checkpoint, LoadedModel& loaded) {
     ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromJson(text, config));
   }
   if (loaded.tokenizer->vocab_size() > loaded.config.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the tokenizer has ", loaded.tokenizer->vocab_size(),
-        " tokens, the model only ", loaded.config.vocab_size));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the tokenizer has ", loaded.tokenizer->vocab_size(),
+                     " tokens, the model only ", loaded.config.vocab_size));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ChatTemplateSource(const Checkpoint& checkpoint) {
+  if (const GgufMetadata* gguf = checkpoint.gguf()) {
+    ASSIGN_OR_RETURN(const std::string_view text,
+                     gguf->GetString("tokenizer.chat_template"));
+    return std::string(text);
+  }
+  absl::StatusOr<std::string> file = checkpoint.ReadText("chat_template.jinja");
+  if (!absl::IsNotFound(file.status())) return file;
+  ASSIGN_OR_RETURN(const std::string config,
+                   checkpoint.ReadText("tokenizer_config.json"));
+  return FindChatTemplate(config);
+}
+
+absl::StatusOr<std::unique_ptr<const ChatTemplate>> LoadChatTemplate(
+    const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return absl::NotFoundError("no tokenizer");
+  ASSIGN_OR_RETURN(const std::string source, ChatTemplateSource(checkpoint));
+  ASSIGN_OR_RETURN(std::unique_ptr<ChatTemplate> parsed,
+                   ChatTemplate::Parse(source, tokenizer->named_tokens()));
+  return std::unique_ptr<const ChatTemplate>(std::move(parsed));
 }
 
 absl::Status LoadGenerationConfig(const Checkpoint& checkpoint,
@@ -133,7 +155,8 @@ void MergeEosIds(LoadedModel& loaded) {
 absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
   const WeightReader reader(checkpoint);
   if (checkpoint.gguf() == nullptr) {
-    ASSIGN_OR_RETURN(const std::string text, checkpoint.ReadText("config.json"));
+    ASSIGN_OR_RETURN(const std::string text,
+                     checkpoint.ReadText("config.json"));
     ASSIGN_OR_RETURN(const json config, ParseJson(text));
     return ModelConfigFromHuggingFace(config);
   }
@@ -159,13 +182,15 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->name = NameOf(path);
   ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
   RETURN_IF_ERROR(LoadTokenizer(*checkpoint, *loaded));
+  loaded->chat_template =
+      LoadChatTemplate(*checkpoint, loaded->tokenizer.get());
   RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
   MergeEosIds(*loaded);
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));
   ASSIGN_OR_RETURN(
       loaded->model,
-      Model::Load(loaded->config, WeightReader(*checkpoint),
-                  std::move(backend), options.model, options.progress));
+      Model::Load(loaded->config, WeightReader(*checkpoint), std::move(backend),
+                  options.model, options.progress));
   return loaded;
 }
 

@@ -1,7 +1,8 @@
 // LoadedModel is a checkpoint made ready to run: its checked config, packed
 // weights, tokenizer, chat template and published generation defaults.
 // Threads: immutable after Load; any. `model` itself: the engine's thread.
-// Errors:  Load explains what is missing or inconsistent, file and tensor named.
+// Errors:  Load explains what is missing or inconsistent, file and tensor
+// named.
 #ifndef MLA_RUNTIME_LOADED_MODEL_H_
 #define MLA_RUNTIME_LOADED_MODEL_H_
 
@@ -12,14 +13,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/model.h"
 #include "runtime/model_config.h"
 #include "runtime/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace mla::runtime {
-
-class ChatTemplate;
 
 struct LoadOptions {
   // "cpu" for the best this machine has, or one Isa: cpu-reference,
@@ -39,7 +39,9 @@ class LoadedModel {
   std::string name;  // the path's last component, without .gguf
   ModelConfig config;
   std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
-  std::shared_ptr<const ChatTemplate> chat_template;  // null: none came along
+  // NOT_FOUND: none came along. A template that cannot be parsed does not keep
+  // the model from serving plain prompts; its status says why.
+  absl::StatusOr<std::unique_ptr<const ChatTemplate>> chat_template;
   SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;
   std::unique_ptr<Model> model;

@@ -1,6 +1,4 @@
-// GGUF metadata -> ids and back. SmolLM2's vocabulary is committed in the short
-// form that it can be rebuilt from: each of its tokens is a control token, one
-// character, or made by one merge, in that order.
+// GGUF metadata -> ids and back.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,40 +10,16 @@
 namespace mla::runtime {
 namespace {
 
-using ::mla::testing::CommittedGoldenDir;
 using ::mla::testing::FamilyDir;
 using ::mla::testing::GoldenDir;
 using ::mla::testing::ReadFile;
+using ::mla::testing::SmolLm2Vocab;
 using ::nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4,
                   kByte = 6;
-
-GgufVocab SmolLm2Vocab() {
-  const json file = json::parse(
-      ReadFile(CommittedGoldenDir() / "tokenizers/smollm2_vocab.json"));
-  GgufVocab vocab;
-  vocab.model = "gpt2";
-  vocab.pre = "smollm";
-  for (const std::string text : file["control"]) {
-    vocab.tokens.push_back(text);
-    vocab.types.push_back(kControl);
-  }
-  for (const std::string text : file["alphabet"]) vocab.tokens.push_back(text);
-  for (const std::string merge : file["merges"]) {
-    vocab.merges.push_back(merge);
-    std::string merged = merge;
-    merged.erase(merged.find(' '), 1);
-    vocab.tokens.push_back(merged);
-  }
-  vocab.types.resize(vocab.tokens.size(), kNormal);
-  vocab.bos_id = 1;
-  vocab.eos_id = 2;
-  vocab.add_bos = false;
-  return vocab;
-}
 
 TEST(SmolLm2, EncodesAsItsOwnTokenizerDoes) {
   const auto tokenizer = Tokenizer::FromGguf(SmolLm2Vocab());

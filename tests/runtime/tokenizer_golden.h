@@ -21,6 +21,34 @@ inline std::filesystem::path FamilyDir(const std::string& family) {
   return GoldenDir() / "tokenizers" / family;
 }
 
+// SmolLM2's vocabulary is committed in the short form that it can be rebuilt
+// from: each of its tokens is a control token, one character, or made by one
+// merge, in that order.
+inline runtime::GgufVocab SmolLm2Vocab() {
+  constexpr int32_t kNormalType = 1, kControlType = 3;
+  const auto file = nlohmann::json::parse(
+      ReadFile(CommittedGoldenDir() / "tokenizers/smollm2_vocab.json"));
+  runtime::GgufVocab vocab;
+  vocab.model = "gpt2";
+  vocab.pre = "smollm";
+  for (const std::string text : file["control"]) {
+    vocab.tokens.push_back(text);
+    vocab.types.push_back(kControlType);
+  }
+  for (const std::string text : file["alphabet"]) vocab.tokens.push_back(text);
+  for (const std::string merge : file["merges"]) {
+    vocab.merges.push_back(merge);
+    std::string merged = merge;
+    merged.erase(merged.find(' '), 1);
+    vocab.tokens.push_back(merged);
+  }
+  vocab.types.resize(vocab.tokens.size(), kNormalType);
+  vocab.bos_id = 1;
+  vocab.eos_id = 2;
+  vocab.add_bos = false;
+  return vocab;
+}
+
 inline void ExpectEncodes(const runtime::Tokenizer& tokenizer,
                           const std::filesystem::path& rows) {
   for (const auto& row : ReadJsonLines(rows)) {

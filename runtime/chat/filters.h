@@ -1,0 +1,32 @@
+// The filters of template expressions: `value | name(arguments)`.
+// The tables below are one: what works on texts and numbers is in
+// text_filters.cc, what works on lists and dicts in sequence_filters.cc.
+// Threads: any.
+// Errors:  Unimplemented for a filter that is not in the tables; those of the
+//          filter; the budget's.
+#ifndef MLA_RUNTIME_CHAT_FILTERS_H_
+#define MLA_RUNTIME_CHAT_FILTERS_H_
+
+#include <string>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "runtime/chat/arguments.h"
+#include "runtime/chat/context.h"
+#include "runtime/chat/value.h"
+
+namespace mla::runtime::jinja {
+
+absl::StatusOr<Value> ApplyFilter(Context& context, const std::string& name,
+                                  const Value& input,
+                                  const Arguments& arguments);
+
+using Filter = absl::StatusOr<Value> (*)(Context& context, const Value& input,
+                                         const Arguments& arguments);
+using FilterTable = absl::flat_hash_map<std::string, Filter>;
+const FilterTable& TextFilters();
+const FilterTable& SequenceFilters();
+
+}  // namespace mla::runtime::jinja
+
+#endif  // MLA_RUNTIME_CHAT_FILTERS_H_
