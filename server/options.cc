@@ -57,6 +57,7 @@ void AddCacheFlags(CLI::App& command, ServeOptions& options) {
       .add_option("--kv-cache-bytes", options.engine.kv_cache_bytes,
                   "Memory of the latent cache, taken at start: 512M, 4G, ...")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str()
       ->envname("MLA_KV_CACHE_BYTES")
       ->group("Cache");
@@ -158,6 +159,9 @@ void AddLifetimeFlags(CLI::App& command, ServeOptions& options) {
 }  // namespace
 
 void AddServeFlags(CLI::App& command, ServeOptions& options) {
+  // Scripts append to a command line that already has the flag.
+  command.option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(command, options);
   AddCacheFlags(command, options);
   AddSchedulerFlags(command, options);

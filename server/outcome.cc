@@ -65,10 +65,11 @@ void ReportEnd(const std::string& request_id, const absl::Status& status,
 void ReportRefusal(const std::string& request_id, const absl::Status& status,
                    ServerMetrics& metrics) {
   metrics.RequestEnded(status, "none");
-  metrics.RequestRefused(status);
-  Log().info("request refused id={} code={} message={}", request_id,
-             absl::StatusCodeToString(status.code()),
-             std::string(status.message()));
+  if (!absl::IsCancelled(status)) metrics.RequestRefused(status);
+  // The counters tell an operator; a client must not be able to fill a disk.
+  Log().debug("request refused id={} code={} message={}", request_id,
+              absl::StatusCodeToString(status.code()),
+              std::string(status.message()));
 }
 
 }  // namespace mla::server

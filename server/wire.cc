@@ -153,7 +153,7 @@ absl::Status ParseMessage(const grpc::ByteBuffer& buffer,
                           google::protobuf::Message& message) {
   std::vector<grpc::Slice> slices;
   if (!buffer.Dump(&slices).ok()) {
-    return absl::InternalError("the request's bytes could not be read");
+    return absl::CancelledError("the call ended before its request arrived");
   }
   std::string bytes;
   bytes.reserve(buffer.Length());

@@ -1,5 +1,5 @@
-"""Raw HTTP/2: headers that have killed gRPC servers (docs: SECURITY notes on
-CVE-2023-1428, -32732, 2024-7246), floods and half-open calls."""
+"""Raw HTTP/2: headers that have killed gRPC servers (CVE-2023-1428, -32732,
+CVE-2024-7246), header blocks that never end, floods, half-open calls."""
 
 import socket
 
@@ -9,19 +9,24 @@ import h2.connection
 import h2.events
 import pytest
 
+HOSTILE = ["te:x", ":scheme:x", "grpclb_client_stats:x"]
 PATH = "/mla.serving.v1.GenerationService/Generate"
 
 
 class RawClient:
     """An HTTP/2 connection that sends whatever it is told."""
 
-    def __init__(self, address):
+    def __init__(self, address, acknowledge=True):
         host, port = address.rsplit(":", 1)
         self.socket = socket.create_connection((host, int(port)), timeout=10)
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             validate_outbound_headers=False, normalize_outbound_headers=False))
         self.h2.initiate_connection()
         self.flush()
+        # The server holds us to its limits once we have acknowledged them.
+        if acknowledge:
+            assert self.read_until(h2.events.SettingsAcknowledged)
+            self.flush()
 
     def flush(self):
         self.socket.sendall(self.h2.data_to_send())
@@ -62,7 +67,8 @@ def raw(server):
 
 
 def assert_serves(api, server):
-    with grpc.insecure_channel(server.grpc) as channel:
+    own = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+    with grpc.insecure_channel(server.grpc, options=own) as channel:
         stub = api.generation_grpc.GenerationServiceStub(channel)
         g = api.generation
         result = stub.GenerateUnary(g.GenerateRequest(
@@ -70,12 +76,21 @@ def assert_serves(api, server):
         assert result.usage.generated_tokens == 1
 
 
-@pytest.mark.parametrize("name", ["te:x", ":scheme:x", "grpclb_client_stats:x"])
+@pytest.mark.parametrize("name", HOSTILE)
 def test_headers_that_once_aborted_grpc(api, server, raw, name):
     filler = [(f"x-{i}", "y" * 1000) for i in range(18)]
     raw.headers((name, "z"), *filler)
     raw.read_until(h2.events.StreamReset, h2.events.StreamEnded,
                    h2.events.ConnectionTerminated)
+    assert_serves(api, server)
+
+
+def test_large_headers_before_the_limits_are_acknowledged(api, server):
+    client = RawClient(server.grpc, acknowledge=False)
+    for name in HOSTILE:
+        client.headers((name, "z"), *[(f"x-{i}", "y" * 1000) for i in range(18)])
+    assert_serves(api, server)
+    client.close()
     assert_serves(api, server)
 
 

@@ -49,7 +49,8 @@ class Server:
                 setattr(self, found[1], found[2])
             if line.rstrip().endswith("state ready"):
                 self._ready.set()
-        self._ready.set()  # it ended
+        self.process.wait()
+        self._ready.set()
 
     def get(self, path):
         """Status code, content type and body of an HTTP page."""
