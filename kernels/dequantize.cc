@@ -6,10 +6,11 @@
 //   Q8_0  d * q (int8)         Q6_K  (d * s) * (q - 32), s an int8 per 16
 //   Q4_K, Q5_K  (d * s) * q - (m * t)
 //
-// A nibble pair in one byte is two elements half a group apart, so every loop
-// here walks bytes and writes two or four streams: the compiler vectorises
-// that. This file is built with -ffp-contract=off, for a fused multiply-add
-// would skip a rounding that the reference makes.
+// Every product is exact in binary32 (d has 11 bits, s and q 13 together),
+// so the one sum rounds once however the compiler fuses or orders it.
+//
+// A nibble pair in one byte is two elements half a group apart, so the loops
+// walk bytes and write two streams: the compiler vectorises that.
 //
 // Tested by tests/kernels/dequantize_test.cc.
 #include "kernels/dequantize.h"

@@ -2,8 +2,7 @@
 // Threads: any.
 // Shapes:  n elements, a multiple of the type's block; src holds exactly their
 //          bytes, at any alignment; dst does not overlap it.
-// Exact:   the bits that ggml's reference (and the PyPI package gguf, in numpy
-//          float32) gives: each product and sum below is rounded on its own.
+// Exact:   the bits that ggml's reference and the PyPI package gguf give.
 //          Integers, which only travel in files, round to the nearest float.
 #ifndef MLA_KERNELS_DEQUANTIZE_H_
 #define MLA_KERNELS_DEQUANTIZE_H_

@@ -32,19 +32,30 @@ PackedMatrix::PackedMatrix(DType dtype, int n, int k)
   data_.reset(AllocateZeroed(bytes()));
 }
 
-void PackedMatrix::SetRows(int row, int count, const float* rows) {
-  for (int i = 0; i < count; ++i) {
-    const float* src = rows + static_cast<size_t>(i) * k_;
-    std::byte* panel = data_.get() + (row + i) / kPanel * panel_bytes_;
-    const int lane = (row + i) % kPanel;
-    if (dtype_ == DType::kF32) {
-      float* dst = reinterpret_cast<float*>(panel) + lane;
-      for (int j = 0; j < k_; ++j) dst[j * kPanel] = src[j];
-    } else {
-      bf16_t* dst = reinterpret_cast<bf16_t*>(panel) + lane * 2;
-      for (int j = 0; j < k_; ++j) {
-        dst[j / 2 * kPanel * 2 + j % 2] = ToBF16(src[j]);
-      }
+void PackedMatrix::SetRow(int row, const float* weights) {
+  std::byte* panel = data_.get() + row / kPanel * panel_bytes_;
+  const int lane = row % kPanel;
+  if (dtype_ == DType::kF32) {
+    float* dst = reinterpret_cast<float*>(panel) + lane;
+    for (int j = 0; j < k_; ++j) dst[j * kPanel] = weights[j];
+  } else {
+    bf16_t* dst = reinterpret_cast<bf16_t*>(panel) + lane * 2;
+    for (int j = 0; j < k_; ++j) {
+      dst[j / 2 * kPanel * 2 + j % 2] = ToBF16(weights[j]);
+    }
+  }
+}
+
+void PackedMatrix::GetRow(int row, float* weights) const {
+  const std::byte* panel = data_.get() + row / kPanel * panel_bytes_;
+  const int lane = row % kPanel;
+  if (dtype_ == DType::kF32) {
+    const float* src = reinterpret_cast<const float*>(panel) + lane;
+    for (int j = 0; j < k_; ++j) weights[j] = src[j * kPanel];
+  } else {
+    const bf16_t* src = reinterpret_cast<const bf16_t*>(panel) + lane * 2;
+    for (int j = 0; j < k_; ++j) {
+      weights[j] = FromBF16(src[j / 2 * kPanel * 2 + j % 2]);
     }
   }
 }

@@ -22,8 +22,9 @@ class PackedMatrix {
   PackedMatrix() = default;
   PackedMatrix(DType dtype, int n, int k);  // F32 or BF16; zero-filled
 
-  // Stores rows [row, row + count) from row-major floats [count, k].
-  void SetRows(int row, int count, const float* rows);
+  // One output's weights, [k].
+  void SetRow(int row, const float* weights);
+  void GetRow(int row, float* weights) const;
 
   DType dtype() const { return dtype_; }
   int n() const { return n_; }

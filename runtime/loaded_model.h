@@ -1,30 +1,33 @@
 // LoadedModel is a checkpoint made ready to run: its checked config, packed
 // weights, tokenizer, chat template and published generation defaults.
-// Threads: immutable after Load; any.
+// Threads: immutable after Load; any. `model` itself: the engine's thread.
 // Errors:  Load explains what is missing or inconsistent, file and tensor
 // named.
 #ifndef MLA_RUNTIME_LOADED_MODEL_H_
 #define MLA_RUNTIME_LOADED_MODEL_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/dtype.h"
 #include "runtime/chat/chat_template.h"
+#include "runtime/model.h"
 #include "runtime/model_config.h"
 #include "runtime/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace mla::runtime {
 
-class Model;
-
 struct LoadOptions {
-  kernels::DType weights_dtype = kernels::DType::kBF16;  // or kF32
-  kernels::DType kv_dtype = kernels::DType::kBF16;       // or kF32
-  int threads = 0;                                       // 0: all cores
+  // "cpu" for the best this machine has, or one Isa: cpu-reference,
+  // cpu-portable, cpu-avx2, cpu-avx512, cpu-avx512-bf16.
+  std::string backend = "cpu";
+  int threads = 0;  // 0: every CPU the process may use
+  ModelOptions model;
+  Model::Progress progress = [](double) {};
 };
 
 class LoadedModel {
@@ -32,16 +35,20 @@ class LoadedModel {
   // `path`: a Hugging Face folder or a .gguf file.
   static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(
       const std::string& path, const LoadOptions& options);
-  ~LoadedModel();
 
-  std::string name;  // last component of the path, without .gguf
+  std::string name;  // the path's last component, without .gguf
   ModelConfig config;
-  std::unique_ptr<Tokenizer> tokenizer;         // null: token ids only
-  std::unique_ptr<ChatTemplate> chat_template;  // null: none came with it
-  SamplingParams default_sampling;              // generation_config.json's
+  std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
+  // NOT_FOUND: none came along. A template that cannot be parsed does not keep
+  // the model from serving plain prompts; its status says why.
+  absl::StatusOr<std::unique_ptr<const ChatTemplate>> chat_template;
+  SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;
   std::unique_ptr<Model> model;
 };
+
+// The config of an opened checkpoint, without its weights.
+absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint);
 
 }  // namespace mla::runtime
 

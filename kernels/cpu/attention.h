@@ -27,9 +27,9 @@ struct UpProjection {
   int qk_nope_head_dim = 0;
   int qk_rope_head_dim = 0;
   int v_head_dim = 0;
-  std::vector<PackedMatrix> k;           // W_UK  [nope, r]: k = W_UK c
+  std::vector<PackedMatrix> k;           // W_UK [nope, r]: k = W_UK c
   std::vector<PackedMatrix> k_absorbed;  // W_UK^T [r, nope]: q' = W_UK^T q
-  std::vector<PackedMatrix> v;           // W_UV  [v, r]: o = W_UV (sum p c)
+  std::vector<PackedMatrix> v;           // W_UV [v, r]: o = W_UV (sum p c)
 };
 
 struct AttentionOp {

@@ -16,17 +16,12 @@ void ForEachRow(CpuContext& cpu, int rows, int cols, Fn&& fn) {
   }
 }
 
-void RotateHead(const RopeArgs& args, const float* cos, const float* sin,
-                float* x) {
-  const int half = args.dim / 2;
-  const int step = args.interleaved ? 2 : 1;        // between first elements
-  const int partner = args.interleaved ? 1 : half;  // of a pair
+void RotateHead(int half, const float* cos, const float* sin, float* x) {
   for (int i = 0; i < half; ++i) {
-    float* pair = x + i * step;
-    const float a = pair[0];
-    const float b = pair[partner];
-    pair[0] = a * cos[i] - b * sin[i];
-    pair[partner] = b * cos[i] + a * sin[i];
+    const float a = x[i];
+    const float b = x[i + half];
+    x[i] = a * cos[i] - b * sin[i];
+    x[i + half] = b * cos[i] + a * sin[i];
   }
 }
 
@@ -63,7 +58,7 @@ void AddScaled(CpuContext& cpu, Rows x, float scale, Rows y) {
 void Rope(CpuContext& cpu, const RopeArgs& args, Rows x) {
   ForEachRow(cpu, x.rows, args.heads * args.dim, [&](int row, int) {
     for (int head = 0; head < args.heads; ++head) {
-      RotateHead(args, args.cos[row], args.sin[row],
+      RotateHead(args.dim / 2, args.cos[row], args.sin[row],
                  x[row] + head * args.head_stride);
     }
   });

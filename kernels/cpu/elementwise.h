@@ -22,13 +22,12 @@ void SiluMul(CpuContext& cpu, Rows x, Rows y);
 void AddScaled(CpuContext& cpu, Rows x, float scale, Rows y);
 
 // Rotary position embedding (2104.09864) of every head's `dim` elements, in
-// place: pair i is turned by the angle whose cosine and sine stand in column i
-// of the tables, [rows, dim / 2].
+// place: pair (i, i + dim / 2) is turned by the angle whose cosine and sine
+// stand in column i of the tables, [rows, dim / 2].
 struct RopeArgs {
   int heads = 1;
   int head_stride = 0;
   int dim = 0;
-  bool interleaved = false;  // pairs (2i, 2i+1); else (i, i + dim/2)
   Rows cos;
   Rows sin;
 };

@@ -5,6 +5,7 @@
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace mla::kernels {
 namespace {
@@ -16,84 +17,91 @@ constexpr int64_t kSerialWork = 1 << 15;
 // Below this many elements converting the inputs is not worth a second pass.
 constexpr int64_t kSerialConvert = 1 << 14;
 
-size_t EvenStride(int k) { return (static_cast<size_t>(k) + 1) / 2 * 2; }
+// The inputs as the inner kernel wants them: floats, or bf16 pairs.
+struct Inputs {
+  const void* data;
+  size_t stride;
+  size_t element_bytes;
+};
 
-void ConvertRow(const InnerKernels& inner, const float* x, int k, bf16_t* dst) {
-  inner.from_float(DType::kBF16, x, k, dst);
-  if (k % 2 != 0) dst[k] = 0;
+template <typename ForEachRow>
+Inputs Prepare(const InnerKernels& inner, Scratch& scratch, Rows x,
+               const PackedMatrix& w, ForEachRow&& for_each_row) {
+  if (w.dtype() != DType::kBF16 || !inner.bf16_inputs) {
+    return {x.data, x.stride, sizeof(float)};
+  }
+  const int k = w.k();
+  const size_t stride = (static_cast<size_t>(k) + 1) / 2 * 2;
+  bf16_t* converted = scratch.Take<bf16_t>(x.rows * stride);
+  for_each_row([&, converted](int row, int) {
+    bf16_t* dst = converted + row * stride;
+    inner.from_float(DType::kBF16, x[row], k, dst);
+    if (k % 2 != 0) dst[k] = 0;
+  });
+  return {converted, stride, sizeof(bf16_t)};
 }
 
-GemmArgs Args(Rows x, const PackedMatrix& w, const float* bias, Rows y) {
-  return {.dtype = w.dtype(),
-          .x = x.data,
-          .x_stride = x.stride,
-          .rows = x.rows,
-          .k = w.k(),
-          .w = w.data(),
-          .panel_bytes = w.panel_bytes(),
-          .outputs = w.n(),
-          .bias = bias,
-          .y = y.data,
-          .y_stride = y.stride};
-}
-
-GemmArgs Panels(GemmArgs args, int first, int count) {
+// The product of a group's rows with panels [first, end) of its weight.
+GemmArgs Args(const Inputs& x, const LinearGroup& group, int first, int end,
+              Rows y) {
+  const PackedMatrix& w = *group.w;
   const int column = first * kPanel;
-  args.w += first * args.panel_bytes;
-  args.outputs = std::min(args.outputs - column, count * kPanel);
-  if (args.bias != nullptr) args.bias += column;
-  args.y += column;
-  return args;
+  return {.dtype = w.dtype(),
+          .x = static_cast<const std::byte*>(x.data) +
+               group.first_row * x.stride * x.element_bytes,
+          .x_stride = x.stride,
+          .rows = group.num_rows,
+          .k = w.k(),
+          .w = w.data() + first * w.panel_bytes(),
+          .panel_bytes = w.panel_bytes(),
+          .outputs = std::min(w.n() - column, (end - first) * kPanel),
+          .bias = group.bias == nullptr ? nullptr : group.bias + column,
+          .y = y[group.first_row] + column,
+          .y_stride = y.stride};
 }
 
 }  // namespace
 
+void GroupedLinear(CpuContext& cpu, Rows x,
+                   const std::vector<LinearGroup>& groups, Rows y) {
+  if (groups.empty() || x.rows == 0) return;
+  const PackedMatrix& shape = *groups[0].w;
+  ThreadPool& pool = cpu.pool();
+  cpu.OpScratch().Reset();
+  const Inputs inputs =
+      Prepare(cpu.inner(), cpu.OpScratch(), x, shape, [&](const auto& convert) {
+        if (int64_t{x.rows} * x.cols < kSerialConvert) {
+          for (int row = 0; row < x.rows; ++row) convert(row, 0);
+        } else {
+          pool.Run(x.rows, convert);
+        }
+      });
+
+  const int panels = shape.panels();
+  const int num_groups = static_cast<int>(groups.size());
+  const int wanted =
+      (pool.size() * kTasksPerThread + num_groups - 1) / num_groups;
+  int cuts = std::min(panels, wanted);
+  if (int64_t{x.rows} * shape.n() * shape.k() < kSerialWork) cuts = 1;
+  pool.Run(cuts * num_groups, [&](int task, int) {
+    const int cut = task % cuts;
+    const int first = static_cast<int>(int64_t{panels} * cut / cuts);
+    const int end = static_cast<int>(int64_t{panels} * (cut + 1) / cuts);
+    cpu.inner().gemm(Args(inputs, groups[task / cuts], first, end, y));
+  });
+}
+
 void Linear(CpuContext& cpu, Rows x, const PackedMatrix& w, const float* bias,
             Rows y) {
-  if (x.rows == 0) return;
-  const InnerKernels& inner = cpu.inner();
-  ThreadPool& pool = cpu.pool();
-  GemmArgs args = Args(x, w, bias, y);
-  Scratch& scratch = cpu.OpScratch();
-  scratch.Reset();
-  if (w.dtype() == DType::kBF16 && inner.bf16_inputs) {
-    const size_t stride = EvenStride(w.k());
-    bf16_t* converted = scratch.Take<bf16_t>(x.rows * stride);
-    const auto convert = [&](int row, int) {
-      ConvertRow(inner, x[row], w.k(), converted + row * stride);
-    };
-    if (int64_t{x.rows} * w.k() < kSerialConvert) {
-      for (int row = 0; row < x.rows; ++row) convert(row, 0);
-    } else {
-      pool.Run(x.rows, convert);
-    }
-    args.x = converted;
-    args.x_stride = stride;
-  }
-
-  const int panels = w.panels();
-  int tasks = std::min(panels, pool.size() * kTasksPerThread);
-  if (int64_t{x.rows} * w.n() * w.k() < kSerialWork) tasks = 1;
-  pool.Run(tasks, [&](int task, int) {
-    const int first = static_cast<int>(int64_t{panels} * task / tasks);
-    const int end = static_cast<int>(int64_t{panels} * (task + 1) / tasks);
-    inner.gemm(Panels(args, first, end - first));
-  });
+  GroupedLinear(cpu, x, {{0, x.rows, &w, bias}}, y);
 }
 
 void LinearSerial(const InnerKernels& inner, Scratch& scratch, Rows x,
                   const PackedMatrix& w, Rows y) {
-  GemmArgs args = Args(x, w, nullptr, y);
-  if (w.dtype() == DType::kBF16 && inner.bf16_inputs) {
-    const size_t stride = EvenStride(w.k());
-    bf16_t* converted = scratch.Take<bf16_t>(x.rows * stride);
-    for (int row = 0; row < x.rows; ++row) {
-      ConvertRow(inner, x[row], w.k(), converted + row * stride);
-    }
-    args.x = converted;
-    args.x_stride = stride;
-  }
-  inner.gemm(args);
+  const Inputs inputs = Prepare(inner, scratch, x, w, [&](const auto& convert) {
+    for (int row = 0; row < x.rows; ++row) convert(row, 0);
+  });
+  inner.gemm(Args(inputs, {0, x.rows, &w}, 0, w.panels(), y));
 }
 
 }  // namespace mla::kernels

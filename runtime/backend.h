@@ -1,0 +1,115 @@
+// Backend: where weights, cache and activations live, and the ops on them.
+// The model's layer loop is written once against this; see runtime/model.cc.
+// Owns:    everything its New... functions return, until it is destroyed.
+// Threads: one at a time (loading, then the engine's).
+// Rows are in the backend's memory; only Logits is readable by the caller.
+#ifndef MLA_RUNTIME_BACKEND_H_
+#define MLA_RUNTIME_BACKEND_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/attn_layout.h"
+#include "kernels/dtype.h"
+#include "kernels/views.h"
+#include "runtime/rope.h"
+#include "runtime/step_batch.h"
+
+namespace mla::runtime {
+
+using kernels::Rows;
+
+// Weights in the backend's own form; opaque to the model.
+class Matrix {
+ public:
+  virtual ~Matrix() = default;
+};
+class UpProjection {
+ public:
+  virtual ~UpProjection() = default;
+};
+
+// Fills `dst` [cols] with a weight's row; called from several threads.
+using RowSource = std::function<void(int row, float* dst)>;
+
+struct LinearWeights {
+  const Matrix* w = nullptr;    // [outputs, inputs]
+  const float* bias = nullptr;  // [outputs] in the backend, or null
+};
+
+struct AttentionWeights {
+  kernels::AttnLayout layout;
+  float scale = 1.0f;
+  const UpProjection* up = nullptr;  // null: rows are keys and values
+};
+
+struct ExpertWeights {
+  std::vector<const Matrix*> gate_up;  // [2 * intermediate, hidden] each
+  std::vector<const Matrix*> down;     // [hidden, intermediate] each
+  int top_k = 1;
+  bool normalize = false;
+  float scale = 1.0f;
+};
+
+// Which expert each row was sent to; [rows, top_k].
+struct Routing {
+  std::vector<int32_t> experts;
+  std::vector<float> weights;
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string Name() const = 0;
+
+  // ---- loading
+  virtual const Matrix* NewMatrix(kernels::DType dtype, int outputs, int inputs,
+                                  const RowSource& rows) = 0;
+  virtual const float* NewVector(absl::Span<const float> values) = 0;
+  // k(head * nope + i) and v(head * v_dim + i) are rows of W_UK and W_UV over
+  // the latent [rank].
+  virtual const UpProjection* NewUpProjection(kernels::DType dtype, int heads,
+                                              int rank, int nope, int rope,
+                                              int v_dim, const RowSource& k,
+                                              const RowSource& v) = 0;
+  virtual Rows NewRows(int rows, int cols) = 0;
+  // Bytes that weights and activations take.
+  virtual int64_t AllocatedBytes() const = 0;
+
+  // ---- the cache: one slab, a block id is valid in every layer
+  // RESOURCE_EXHAUSTED if the memory is not there.
+  virtual absl::Status AllocateCache(
+      absl::Span<const kernels::AttnLayout> layers, kernels::DType dtype,
+      int block_tokens, int num_blocks) = 0;
+  virtual void CopyBlock(int32_t from, int32_t to) = 0;
+
+  // ---- one step; `batch` stays valid until its logits are read
+  virtual void BeginStep(const StepBatch& batch, const Rope& rope) = 0;
+  virtual void Embed(const Matrix* table, float scale, Rows y) = 0;
+  virtual void RmsNorm(Rows x, const float* w, float eps, Rows y) = 0;
+  virtual void RmsNormHeads(Rows x, int heads, int head_stride, int head_dim,
+                            const float* w, float eps) = 0;
+  virtual void Linear(Rows x, const LinearWeights& w, Rows y) = 0;
+  // Rotates `dim` elements of every head, from x's first column on.
+  virtual void Rotate(Rows x, int heads, int head_stride) = 0;
+  virtual void WriteRows(int layer, Rows x) = 0;
+  virtual void Attend(int layer, const AttentionWeights& w, Rows q,
+                      Rows out) = 0;
+  virtual void SiluMul(Rows x, Rows y) = 0;
+  virtual void AddScaled(Rows x, float scale, Rows y) = 0;
+  // `logits` [rows, experts] of the router.
+  virtual void Experts(Rows x, Rows logits, const ExpertWeights& w, Rows y,
+                       Routing* routing) = 0;
+  virtual void Gather(Rows x, absl::Span<const int> rows, Rows y) = 0;
+  // Waits for the step and returns rows that the caller may read.
+  virtual Rows Read(Rows x) = 0;
+};
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_BACKEND_H_

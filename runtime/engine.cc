@@ -1,0 +1,573 @@
+// Two sides meet in this file. Any thread puts commands (new requests, ids to
+// cancel) into the inbox under mu_; the engine thread takes them out between
+// steps and owns everything else, without locks. What the other threads may
+// ask (who is live, the statistics) is kept under mu_ as well.
+// Tested by tests/runtime/engine_test.cc.
+#include "runtime/engine.h"
+
+#include <algorithm>
+#include <deque>
+#include <exception>
+#include <limits>
+#include <map>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
+#include "runtime/choice.h"
+#include "runtime/loaded_model.h"
+#include "runtime/metrics.h"
+#include "runtime/model.h"
+#include "runtime/scheduler.h"
+#include "runtime/status_macros.h"
+#include "spdlog/spdlog.h"
+
+namespace mla::runtime {
+namespace {
+
+// A request that was accepted and has not ended.
+struct Live {
+  Live(Request r, uint64_t serial) : request(std::move(r)), serial(serial) {}
+
+  Request request;
+  const uint64_t serial;  // ids may be used again, serials are not
+  std::vector<std::unique_ptr<Choice>> choices;
+  size_t unfinished = 0;
+  absl::Time accepted = absl::Now();
+  absl::Time started = absl::InfiniteFuture();  // first scheduled
+  absl::Time first_token = absl::InfiniteFuture();
+  int preemptions = 0;
+};
+
+double Seconds(absl::Duration d) { return absl::ToDoubleSeconds(d); }
+
+// The rows of a plan, generated tokens first (see StepBatch).
+StepBatch MakeBatch(const StepPlan& plan) {
+  StepBatch batch;
+  batch.tokens.reserve(plan.num_tokens);
+  // Adds tokens [first, end) of an entry's sequence as one span.
+  const auto add = [&](const ScheduledTokens& entry, int first, int end,
+                       std::vector<StepSpan>& spans) {
+    if (first >= end) return;
+    const Sequence& s = *entry.sequence;
+    spans.push_back(
+        {{batch.num_tokens(), end - first, first, s.block_table.data()},
+         s.long_prompt});
+    batch.tokens.insert(batch.tokens.end(), s.tokens.begin() + first,
+                        s.tokens.begin() + end);
+  };
+  std::vector<int> last_row(plan.entries.size());
+  for (const bool generated : {true, false}) {
+    for (size_t i = 0; i < plan.entries.size(); ++i) {
+      const ScheduledTokens& entry = plan.entries[i];
+      const Sequence& s = *entry.sequence;
+      const int end = s.computed + entry.count;
+      const int border = std::clamp(s.prompt_tokens, s.computed, end);
+      if (generated) {
+        add(entry, border, end, batch.generated);
+      } else {
+        add(entry, s.computed, border, batch.prompt);
+      }
+      const bool last_is_generated = end > s.prompt_tokens;
+      if (generated == last_is_generated) {
+        last_row[i] = batch.num_tokens() - 1;
+      }
+    }
+  }
+  for (size_t i = 0; i < plan.entries.size(); ++i) {
+    if (plan.entries[i].samples()) batch.logit_rows.push_back(last_row[i]);
+  }
+  return batch;
+}
+
+}  // namespace
+
+class Engine::Impl {
+ public:
+  Impl(const EngineOptions& options, const LoadedModel& loaded,
+       Metrics& metrics, int num_blocks)
+      : options_(options),
+        loaded_(loaded),
+        model_(*loaded.model),
+        metrics_(metrics),
+        num_blocks_(num_blocks),
+        scheduler_({num_blocks, options.block_tokens, options.max_running,
+                    options.max_step_tokens}) {
+    PublishStats();
+    thread_ = std::thread([this] { Loop(); });
+  }
+
+  ~Impl() {
+    {
+      absl::MutexLock lock(&mu_);
+      stopping_ = true;
+    }
+    thread_.join();
+  }
+
+  int max_request_tokens() const {
+    const int64_t pool = int64_t{num_blocks_} * options_.block_tokens;
+    return static_cast<int>(
+        std::min<int64_t>(pool, loaded_.config.max_position));
+  }
+
+  absl::Status Submit(Request request) {
+    RETURN_IF_ERROR(Check(request));
+    const auto tokens = static_cast<int64_t>(request.prompt.size());
+    absl::MutexLock lock(&mu_);
+    if (draining_ || stopping_) {
+      return absl::UnavailableError("the server is draining");
+    }
+    if (live_ids_.contains(request.id)) {
+      return absl::AlreadyExistsError(
+          absl::StrCat("a request with id '", request.id, "' is running"));
+    }
+    if (queued_requests_ >= options_.max_queued_requests) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the queue is full: ", queued_requests_, " requests wait"));
+    }
+    if (queued_requests_ > 0 &&
+        queued_tokens_ + tokens > options_.max_queued_tokens) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the queue is full: ", queued_tokens_, " prompt tokens wait"));
+    }
+    ++queued_requests_;
+    queued_tokens_ += tokens;
+    auto live = std::make_unique<Live>(std::move(request), next_serial_++);
+    live_ids_.emplace(live->request.id, live->serial);
+    ++unended_;
+    inbox_.push_back(std::move(live));
+    return absl::OkStatus();
+  }
+
+  bool Cancel(std::string_view id) {
+    absl::MutexLock lock(&mu_);
+    const auto it = live_ids_.find(std::string(id));
+    if (it == live_ids_.end()) return false;
+    cancelled_.push_back(it->second);
+    return true;
+  }
+
+  void Drain() {
+    absl::MutexLock lock(&mu_);
+    draining_ = true;
+  }
+
+  bool WaitIdle(absl::Time deadline) {
+    absl::MutexLock lock(&mu_);
+    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      return unended_ == 0;
+    };
+    return mu_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+  }
+
+  EngineStats Stats() const {
+    absl::MutexLock lock(&mu_);
+    EngineStats stats = stats_;  // of the last step; the queue may have grown
+    FillQueue(stats);
+    return stats;
+  }
+
+  int64_t FlushCache() {
+    Flush flush;
+    {
+      absl::MutexLock lock(&mu_);
+      if (stopping_) return 0;
+      flushes_.push_back(&flush);
+    }
+    flush.done.WaitForNotification();
+    return flush.blocks;
+  }
+
+ private:
+  struct Flush {
+    int64_t blocks = 0;
+    absl::Notification done;
+  };
+
+  // ---- any thread
+
+  absl::Status Check(const Request& r) const {
+    if (r.prompt.empty()) return absl::InvalidArgumentError("empty prompt");
+    const int vocab = loaded_.config.vocab_size;
+    for (int32_t id : r.prompt) {
+      if (id < 0 || id >= vocab) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "token id ", id, " is not in the vocabulary of ", vocab));
+      }
+    }
+    for (const auto& [id, bias] : r.sampling.logit_bias) {
+      if (id < 0 || id >= vocab) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "logit_bias: token id ", id, " is not in the vocabulary"));
+      }
+    }
+    for (int32_t id : r.stop.stop_token_ids) {
+      if (id < 0 || id >= vocab) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "stop_token_ids: token id ", id, " is not in the vocabulary"));
+      }
+    }
+    if (r.sampling.n < 1 || r.stop.max_tokens < 1) {
+      return absl::InvalidArgumentError("n and max_tokens must be positive");
+    }
+    const int64_t tokens =
+        static_cast<int64_t>(r.prompt.size()) + r.stop.max_tokens;
+    if (tokens > max_request_tokens()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("prompt of ", r.prompt.size(), " tokens and max_tokens ",
+                       r.stop.max_tokens, " exceed the ", max_request_tokens(),
+                       " tokens that a request can have"));
+    }
+    return absl::OkStatus();
+  }
+
+  // ---- engine thread
+
+  void Loop() {
+    while (TakeCommands()) {
+      DropExpired();
+      try {
+        Step();
+      } catch (const std::exception& e) {
+        // Out of memory, most likely. Whoever runs is lost; others wait on.
+        spdlog::error("a step failed: {}", e.what());
+        FailRunning(absl::InternalError("the server failed to compute a step"));
+      }
+      PublishStats();
+    }
+    while (!live_.empty()) {
+      End(*live_.begin()->second, absl::CancelledError("shutting down"));
+    }
+  }
+
+  // Waits until there is something to do. False: stop.
+  bool TakeCommands() {
+    std::vector<std::unique_ptr<Live>> arrived;
+    std::vector<uint64_t> cancelled;
+    std::vector<Flush*> flushes;
+    bool stopping;
+    {
+      absl::MutexLock lock(&mu_);
+      const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+        return stopping_ || !inbox_.empty() || !cancelled_.empty() ||
+               !flushes_.empty();
+      };
+      if (live_.empty()) mu_.Await(absl::Condition(&work));
+      arrived.swap(inbox_);
+      cancelled.swap(cancelled_);
+      flushes.swap(flushes_);
+      stopping = stopping_;
+    }
+    for (std::unique_ptr<Live>& live : arrived) Accept(std::move(live));
+    for (const uint64_t serial : cancelled) {
+      const auto it = live_.find(serial);
+      if (it == live_.end()) continue;  // it ended meanwhile
+      metrics_.cancellations->Increment();
+      End(*it->second, absl::CancelledError("the request was cancelled"));
+    }
+    for (Flush* flush : flushes) {
+      flush->blocks = scheduler_.Flush();
+      PublishStats();
+      flush->done.Notify();
+    }
+    return !stopping;
+  }
+
+  void Accept(std::unique_ptr<Live> owned) {
+    Live& live = *owned;
+    live_.emplace(live.serial, std::move(owned));
+    try {
+      MakeChoices(live);
+    } catch (const std::bad_alloc&) {
+      End(live, absl::ResourceExhaustedError("out of memory"));
+      return;
+    }
+    // The others join when the first has computed the prompt, and find it in
+    // the prefix cache.
+    scheduler_.Add(&live.choices[0]->sequence);
+  }
+
+  void MakeChoices(Live& live) {
+    const Request& request = live.request;
+    const uint64_t seed = request.sampling.seed
+                              ? *request.sampling.seed
+                              : (uint64_t{seeds_()} << 32 | seeds_());
+    for (int i = 0; i < request.sampling.n; ++i) {
+      auto choice = std::make_unique<Choice>(
+          request, i, seed, loaded_.eos_token_ids, loaded_.tokenizer.get());
+      Sequence& s = choice->sequence;
+      s.order = next_order_++;
+      s.long_prompt =
+          s.prompt_tokens > loaded_.config.attention.rope.long_above;
+      s.prefix_keys = i == 0 ? scheduler_.PrefixKeys(s)
+                             : live.choices[0]->sequence.prefix_keys;
+      owners_[&s] = {&live, choice.get()};
+      live.choices.push_back(std::move(choice));
+    }
+    live.unfinished = live.choices.size();
+  }
+
+  void DropExpired() {
+    const absl::Time now = absl::Now();
+    std::vector<Live*> expired;
+    for (const auto& [serial, live] : live_) {
+      if (live->request.deadline <= now) expired.push_back(live.get());
+    }
+    for (Live* live : expired) {
+      metrics_.deadline_drops->Increment();
+      End(*live, absl::DeadlineExceededError(
+                     live->started == absl::InfiniteFuture()
+                         ? "the deadline passed while the request waited"
+                         : "the deadline passed while tokens were generated"));
+    }
+  }
+
+  void Step() {
+    const absl::Time begin = absl::Now();
+    const StepPlan plan = scheduler_.Schedule();
+    NoteAdmissions(plan);
+    if (plan.entries.empty()) return;
+    const StepBatch batch = MakeBatch(plan);
+    std::vector<Sequence*> sampled;
+    for (const ScheduledTokens& entry : plan.entries) {
+      if (entry.samples()) sampled.push_back(entry.sequence);
+    }
+
+    const absl::Time scheduled = absl::Now();
+    const Rows logits = model_.Forward(batch);
+    scheduler_.Commit(plan);
+    const absl::Time computed = absl::Now();
+    for (size_t i = 0; i < sampled.size(); ++i) {
+      Sample(*sampled[i],
+             {logits[static_cast<int>(i)], static_cast<size_t>(logits.cols)});
+    }
+    metrics_.step_tokens->Observe(plan.num_tokens);
+    metrics_.step_schedule_seconds->Observe(Seconds(scheduled - begin));
+    metrics_.step_forward_seconds->Observe(Seconds(computed - scheduled));
+    metrics_.step_sample_seconds->Observe(Seconds(absl::Now() - computed));
+  }
+
+  void NoteAdmissions(const StepPlan& plan) {
+    const absl::Time now = absl::Now();
+    for (Sequence* s : plan.admitted) {
+      Live& live = *owners_[s].live;
+      metrics_.prefix_cache_queries_tokens->Increment(s->prompt_tokens);
+      metrics_.prefix_cache_hits_tokens->Increment(s->cached_tokens);
+      if (s != &live.choices[0]->sequence) continue;
+      live.started = now;
+      metrics_.prompt_tokens_cached->Increment(s->cached_tokens);
+      metrics_.prompt_tokens_computed->Increment(s->prompt_tokens -
+                                                 s->cached_tokens);
+      Dequeue(live);
+    }
+    for (Sequence* s : plan.preempted) {
+      ++owners_[s].live->preemptions;
+      metrics_.preemptions->Increment();
+    }
+  }
+
+  void Sample(Sequence& sequence, absl::Span<float> logits) {
+    // An earlier sample of this step may have ended the request.
+    const auto owner = owners_.find(&sequence);
+    if (owner == owners_.end()) return;
+    Live& live = *owner->second.live;
+    Choice& choice = *owner->second.choice;
+    absl::StatusOr<TokenDelta> delta = choice.Next(logits);
+    if (!delta.ok()) {
+      metrics_.corrupted_requests->Increment();
+      End(live, delta.status());
+      return;
+    }
+    const absl::Time now = absl::Now();
+    metrics_.generation_tokens->Increment();
+    if (choice.generated() == 1) {
+      if (live.first_token == absl::InfiniteFuture()) {
+        live.first_token = now;
+        metrics_.ttft_seconds->Observe(Seconds(now - live.accepted));
+      }
+      if (&choice == live.choices[0].get()) {
+        for (size_t i = 1; i < live.choices.size(); ++i) {
+          scheduler_.Add(&live.choices[i]->sequence);
+        }
+      }
+    } else {
+      metrics_.itl_seconds->Observe(Seconds(now - choice.last_token));
+    }
+    choice.last_token = now;
+    if (choice.finished()) {
+      scheduler_.Remove(&sequence);
+      --live.unfinished;
+    }
+    live.request.sink->OnTokens(*std::move(delta));
+    if (live.unfinished == 0) End(live, absl::OkStatus());
+  }
+
+  void FailRunning(const absl::Status& status) {
+    std::vector<Live*> started;
+    for (const auto& [serial, live] : live_) {
+      if (live->started != absl::InfiniteFuture()) {
+        started.push_back(live.get());
+      }
+    }
+    for (Live* live : started) End(*live, status);
+  }
+
+  // The request leaves; nothing of it is held afterwards.
+  void End(Live& live, const absl::Status& status) {
+    for (const std::unique_ptr<Choice>& choice : live.choices) {
+      scheduler_.Remove(&choice->sequence);
+      owners_.erase(&choice->sequence);
+    }
+    if (live.started == absl::InfiniteFuture()) Dequeue(live);
+    const Summary summary = Summarize(live);
+    if (status.ok()) {
+      metrics_.ObserveRequest(summary, static_cast<int>(live.choices.size()));
+    }
+    const auto owner = live_.extract(live.serial);
+    {
+      // Whoever hears of the end may use the id again at once.
+      absl::MutexLock lock(&mu_);
+      live_ids_.erase(live.request.id);
+    }
+    PublishStats();
+    live.request.sink->OnDone(status, summary);
+    absl::MutexLock lock(&mu_);
+    --unended_;
+  }
+
+  static Summary Summarize(const Live& live) {
+    const absl::Time now = absl::Now();
+    Summary summary;
+    summary.usage.prompt_tokens = static_cast<int>(live.request.prompt.size());
+    for (const std::unique_ptr<Choice>& choice : live.choices) {
+      summary.usage.generated_tokens += choice->generated();
+    }
+    if (!live.choices.empty()) {
+      summary.usage.cached_tokens = live.choices[0]->sequence.cached_tokens;
+    }
+    summary.timings.queue = std::min(live.started, now) - live.accepted;
+    summary.timings.ttft = std::min(live.first_token, now) - live.accepted;
+    summary.timings.total = now - live.accepted;
+    summary.timings.preemptions = live.preemptions;
+    return summary;
+  }
+
+  void Dequeue(const Live& live) {
+    absl::MutexLock lock(&mu_);
+    --queued_requests_;
+    queued_tokens_ -= static_cast<int64_t>(live.request.prompt.size());
+  }
+
+  void PublishStats() {
+    const BlockPool& pool = scheduler_.pool();
+    EngineStats stats;
+    CacheStats& c = stats.cache;
+    c.block_tokens = options_.block_tokens;
+    c.bytes_per_token = loaded_.config.KvBytesPerToken(options_.kv_dtype);
+    c.block_bytes = c.bytes_per_token * options_.block_tokens;
+    c.total_blocks = pool.total();
+    c.free_blocks = pool.free();
+    c.active_blocks = pool.active();
+    c.cached_blocks = pool.cached();
+    c.active_tokens = scheduler_.active_tokens();
+    c.cached_tokens = scheduler_.cached_tokens();
+    absl::MutexLock lock(&mu_);
+    FillQueue(stats);
+    stats_ = stats;
+    metrics_.SetStats(stats);
+  }
+
+  void FillQueue(EngineStats& stats) const ABSL_SHARED_LOCKS_REQUIRED(mu_) {
+    stats.waiting_requests = queued_requests_;
+    stats.waiting_tokens = queued_tokens_;
+    stats.running_requests =
+        static_cast<int64_t>(live_ids_.size()) - queued_requests_;
+  }
+
+  struct Owner {
+    Live* live;
+    Choice* choice;
+  };
+
+  // Constant after construction.
+  const EngineOptions options_;
+  const LoadedModel& loaded_;
+  Model& model_;
+  Metrics& metrics_;
+  const int num_blocks_;
+
+  // Engine thread only.
+  Scheduler scheduler_;
+  std::map<uint64_t, std::unique_ptr<Live>> live_;  // by serial
+  absl::flat_hash_map<const Sequence*, Owner> owners_;
+  uint64_t next_order_ = 0;
+  std::random_device seeds_;
+
+  mutable absl::Mutex mu_;
+  std::vector<std::unique_ptr<Live>> inbox_ ABSL_GUARDED_BY(mu_);
+  std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);  // serials
+  std::vector<Flush*> flushes_ ABSL_GUARDED_BY(mu_);
+  absl::flat_hash_map<std::string, uint64_t> live_ids_ ABSL_GUARDED_BY(mu_);
+  uint64_t next_serial_ ABSL_GUARDED_BY(mu_) = 0;
+  int unended_ ABSL_GUARDED_BY(mu_) = 0;  // accepted, OnDone not yet returned
+  int queued_requests_ ABSL_GUARDED_BY(mu_) = 0;
+  int64_t queued_tokens_ ABSL_GUARDED_BY(mu_) = 0;
+  bool draining_ ABSL_GUARDED_BY(mu_) = false;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  EngineStats stats_ ABSL_GUARDED_BY(mu_);
+
+  std::thread thread_;
+};
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    const EngineOptions& options, const LoadedModel& model, Metrics& metrics) {
+  const ModelOptions& limits = model.model->options();
+  if (options.block_tokens < 1 || options.block_tokens > 4096) {
+    return absl::InvalidArgumentError("block_tokens must be in [1, 4096]");
+  }
+  if (options.max_running < 1 || options.max_running > limits.max_logit_rows ||
+      options.max_step_tokens < options.max_running ||
+      options.max_step_tokens > limits.max_step_tokens) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_running must be in [1, ", limits.max_logit_rows,
+                     "] and max_step_tokens in [max_running, ",
+                     limits.max_step_tokens, "]"));
+  }
+  const int64_t block_bytes =
+      model.config.KvBytesPerToken(options.kv_dtype) * options.block_tokens;
+  const int64_t blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes,
+                                           std::numeric_limits<int32_t>::max());
+  if (blocks < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a cache of ", options.kv_cache_bytes,
+                     " bytes does not hold one block of ", block_bytes,
+                     " bytes (", options.block_tokens, " tokens)"));
+  }
+  RETURN_IF_ERROR(model.model->backend().AllocateCache(
+      model.model->layouts(), options.kv_dtype, options.block_tokens,
+      static_cast<int>(blocks)));
+  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(
+      options, model, metrics, static_cast<int>(blocks))));
+}
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+absl::Status Engine::Submit(Request request) {
+  return impl_->Submit(std::move(request));
+}
+bool Engine::Cancel(std::string_view id) { return impl_->Cancel(id); }
+void Engine::Drain() { impl_->Drain(); }
+bool Engine::WaitIdle(absl::Time deadline) { return impl_->WaitIdle(deadline); }
+int Engine::max_request_tokens() const { return impl_->max_request_tokens(); }
+EngineStats Engine::Stats() const { return impl_->Stats(); }
+int64_t Engine::FlushCache() { return impl_->FlushCache(); }
+
+}  // namespace mla::runtime

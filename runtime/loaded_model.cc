@@ -1,0 +1,197 @@
+// Tested by tests/runtime/loaded_model_test.cc.
+#include "runtime/loaded_model.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "runtime/cpu_backend.h"
+#include "runtime/cpu_count.h"
+#include "runtime/json.h"
+#include "runtime/json_fields.h"
+#include "runtime/status_macros.h"
+#include "runtime/tokenizer/gguf_vocab.h"
+
+namespace mla::runtime {
+namespace {
+
+using nlohmann::json;
+
+absl::StatusOr<std::unique_ptr<Backend>> NewBackend(
+    const LoadOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : UsableCpus();
+  if (threads > 1024) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("threads is ", threads, ", must be at most 1024"));
+  }
+  if (options.backend == "cpu") {
+    return NewCpuBackend(kernels::BestIsa(), threads);
+  }
+  std::string known = "cpu";
+  for (kernels::Isa isa : kernels::kAllIsas) {
+    const std::string name = absl::StrCat("cpu-", kernels::Name(isa));
+    absl::StrAppend(&known, ", ", name);
+    if (options.backend != name) continue;
+    if (!kernels::IsSupported(isa)) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("backend '", name, "': this machine cannot run it"));
+    }
+    return NewCpuBackend(isa, threads);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("backend '", options.backend, "' is not one of ", known));
+}
+
+std::string NameOf(const std::string& path) {
+  std::filesystem::path p(path);
+  if (!p.has_filename()) p = p.parent_path();  // "folder/"
+  return p.extension() == ".gguf" ? p.stem() : p.filename();
+}
+
+// "" when the checkpoint has no such file.
+absl::StatusOr<std::string> OptionalText(const Checkpoint& checkpoint,
+                                         const std::string& file) {
+  absl::StatusOr<std::string> text = checkpoint.ReadText(file);
+  if (absl::IsNotFound(text.status())) return std::string();
+  return text;
+}
+
+absl::Status LoadTokenizer(const Checkpoint& checkpoint, LoadedModel& loaded) {
+  if (const GgufMetadata* gguf = checkpoint.gguf()) {
+    ASSIGN_OR_RETURN(const GgufVocab vocab, ReadGgufVocab(*gguf));
+    ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromGguf(vocab));
+  } else {
+    ASSIGN_OR_RETURN(const std::string text,
+                     OptionalText(checkpoint, "tokenizer.json"));
+    if (text.empty()) return absl::OkStatus();
+    ASSIGN_OR_RETURN(const std::string config,
+                     OptionalText(checkpoint, "tokenizer_config.json"));
+    ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromJson(text, config));
+  }
+  if (loaded.tokenizer->vocab_size() > loaded.config.vocab_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the tokenizer has ", loaded.tokenizer->vocab_size(),
+                     " tokens, the model only ", loaded.config.vocab_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ChatTemplateSource(const Checkpoint& checkpoint) {
+  if (const GgufMetadata* gguf = checkpoint.gguf()) {
+    ASSIGN_OR_RETURN(const std::string_view text,
+                     gguf->GetString("tokenizer.chat_template"));
+    return std::string(text);
+  }
+  absl::StatusOr<std::string> file = checkpoint.ReadText("chat_template.jinja");
+  if (!absl::IsNotFound(file.status())) return file;
+  ASSIGN_OR_RETURN(const std::string config,
+                   checkpoint.ReadText("tokenizer_config.json"));
+  return FindChatTemplate(config);
+}
+
+absl::StatusOr<std::unique_ptr<const ChatTemplate>> LoadChatTemplate(
+    const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
+  if (tokenizer == nullptr) return absl::NotFoundError("no tokenizer");
+  ASSIGN_OR_RETURN(const std::string source, ChatTemplateSource(checkpoint));
+  ASSIGN_OR_RETURN(std::unique_ptr<ChatTemplate> parsed,
+                   ChatTemplate::Parse(source, tokenizer->named_tokens()));
+  return std::unique_ptr<const ChatTemplate>(std::move(parsed));
+}
+
+absl::Status LoadGenerationConfig(const Checkpoint& checkpoint,
+                                  LoadedModel& loaded) {
+  ASSIGN_OR_RETURN(const std::string text,
+                   OptionalText(checkpoint, "generation_config.json"));
+  if (text.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const json config, ParseJson(text));
+  SamplingParams& s = loaded.default_sampling;
+  ASSIGN_OR_RETURN(const double temperature,
+                   ReadNumber(config, "temperature", s.temperature));
+  ASSIGN_OR_RETURN(s.top_k, ReadInt(config, "top_k", s.top_k));
+  ASSIGN_OR_RETURN(const double top_p, ReadNumber(config, "top_p", s.top_p));
+  ASSIGN_OR_RETURN(const double min_p, ReadNumber(config, "min_p", s.min_p));
+  ASSIGN_OR_RETURN(
+      const double repetition,
+      ReadNumber(config, "repetition_penalty", s.repetition_penalty));
+  if (temperature < 0 || s.top_k < 0 || !(top_p > 0 && top_p <= 1) ||
+      !(min_p >= 0 && min_p <= 1) || !(repetition > 0)) {
+    return absl::InvalidArgumentError(
+        "generation_config.json: a sampling default is out of range");
+  }
+  s.temperature = static_cast<float>(temperature);
+  s.top_p = static_cast<float>(top_p);
+  s.min_p = static_cast<float>(min_p);
+  s.repetition_penalty = static_cast<float>(repetition);
+  ASSIGN_OR_RETURN(const std::vector<double> eos,
+                   ReadNumbers(config, "eos_token_id"));
+  for (double id : eos) {
+    if (!(id >= 0 && id < loaded.config.vocab_size)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "generation_config.json: eos_token_id ", id, " is no token"));
+    }
+    loaded.eos_token_ids.push_back(static_cast<int32_t>(id));
+  }
+  return absl::OkStatus();
+}
+
+// All that say "the end": the config's, the generation config's and the
+// tokenizer's, which often differ for chat models.
+void MergeEosIds(LoadedModel& loaded) {
+  std::vector<int32_t>& ids = loaded.eos_token_ids;
+  const std::vector<int32_t>& config = loaded.config.eos_token_ids;
+  ids.insert(ids.end(), config.begin(), config.end());
+  if (loaded.tokenizer != nullptr) {
+    const std::vector<int32_t>& eos = loaded.tokenizer->eos_ids();
+    ids.insert(ids.end(), eos.begin(), eos.end());
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
+  const WeightReader reader(checkpoint);
+  if (checkpoint.gguf() == nullptr) {
+    ASSIGN_OR_RETURN(const std::string text,
+                     checkpoint.ReadText("config.json"));
+    ASSIGN_OR_RETURN(const json config, ParseJson(text));
+    return ModelConfigFromHuggingFace(config);
+  }
+  std::vector<float> divisors;
+  if (const TensorView* tensor = checkpoint.Find("rope_freqs.weight")) {
+    if (tensor->Elements() > 65536) {
+      return absl::InvalidArgumentError(
+          "tensor 'rope_freqs.weight' is too large");
+    }
+    ASSIGN_OR_RETURN(divisors,
+                     reader.Vector("rope_freqs.weight",
+                                   static_cast<int>(tensor->Elements())));
+  }
+  return ModelConfigFromGguf(*checkpoint.gguf(), divisors,
+                             !reader.Has("lm_head.weight"));
+}
+
+absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
+    const std::string& path, const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
+                   Checkpoint::Open(path));
+  auto loaded = std::make_unique<LoadedModel>();
+  loaded->name = NameOf(path);
+  ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
+  RETURN_IF_ERROR(LoadTokenizer(*checkpoint, *loaded));
+  loaded->chat_template =
+      LoadChatTemplate(*checkpoint, loaded->tokenizer.get());
+  RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
+  MergeEosIds(*loaded);
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));
+  ASSIGN_OR_RETURN(
+      loaded->model,
+      Model::Load(loaded->config, WeightReader(*checkpoint), std::move(backend),
+                  options.model, options.progress));
+  return loaded;
+}
+
+}  // namespace mla::runtime

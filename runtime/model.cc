@@ -1,0 +1,137 @@
+// The layer loop. It reads like the papers: DeepSeek-V2 (2405.04434) section
+// 2.1 for latent attention, the Llama architecture around it.
+// Tested by tests/runtime/model_golden_test.cc.
+#include "runtime/model.h"
+
+#include "absl/strings/str_cat.h"
+
+namespace mla::runtime {
+namespace {
+
+// Of MLA's q_a and kv_a norms, whatever rms_norm_eps says, as in transformers.
+constexpr float kLatentNormEps = 1e-6f;
+
+Rows Top(Rows x, int rows) { return x.Slice(0, rows); }
+
+void Tap(ActivationTap* tap, std::string_view name, Rows x) {
+  if (tap != nullptr) tap->OnActivation(name, x);
+}
+
+}  // namespace
+
+std::vector<kernels::AttnLayout> Model::layouts() const {
+  return std::vector<kernels::AttnLayout>(config_.num_layers,
+                                          config_.attention.Layout());
+}
+
+Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
+  Backend& b = *backend_;
+  const int rows = batch.num_tokens();
+  const Rows x = Top(hidden_, rows);
+  const Rows normed = Top(normed_, rows);
+  const Rows branch = Top(branch_, rows);
+  b.BeginStep(batch, config_.attention.rope);
+  b.Embed(embedding_, config_.embedding_scale, x);
+  Tap(tap, "model.embed_tokens", x);
+
+  for (int i = 0; i < config_.num_layers; ++i) {
+    const Layer& layer = layers_[i];
+    const std::string name = absl::StrCat("model.layers.", i);
+
+    b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
+    Attention(i, layer.attention, normed, branch);
+    Tap(tap, name + ".self_attn", branch);
+    b.AddScaled(branch, config_.residual_scale, x);
+
+    b.RmsNorm(x, layer.post_attention_norm, config_.norm_eps, normed);
+    if (layer.moe != nullptr) {
+      Moe(*layer.moe, name + ".mlp", normed, branch, tap);
+    } else {
+      Mlp(layer.mlp, normed, branch);
+    }
+    Tap(tap, name + ".mlp", branch);
+    b.AddScaled(branch, config_.residual_scale, x);
+    Tap(tap, name, x);
+  }
+
+  if (tap != nullptr) {
+    b.RmsNorm(x, final_norm_, config_.norm_eps, normed);
+    Tap(tap, "model.norm", normed);
+  }
+  const int wanted = static_cast<int>(batch.logit_rows.size());
+  const Rows last = Top(logit_hidden_, wanted);
+  const Rows logits = Top(logits_, wanted);
+  b.Gather(x, batch.logit_rows, last);
+  b.RmsNorm(last, logit_norm_, config_.norm_eps, last);
+  b.Linear(last, lm_head_, logits);
+  return b.Read(logits);
+}
+
+void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
+  Backend& b = *backend_;
+  const AttentionConfig& a = config_.attention;
+  const Rows projected = Top(projected_, x.rows);
+  const int row_width = layer.attention.layout.row_width;
+  const int q_width = projected.cols - row_width;
+  Rows q = projected.Columns(0, q_width);
+  const Rows row = projected.Columns(q_width, row_width);
+  b.Linear(x, layer.in, projected);
+
+  if (layer.q_b.w != nullptr) {
+    b.RmsNorm(q, layer.q_a_norm, kLatentNormEps, q);
+    const Rows expanded = Top(queries_, x.rows);
+    b.Linear(q, layer.q_b, expanded);
+    q = expanded;
+  }
+  if (a.kind == AttentionConfig::Kind::kMla) {
+    const Rows latent = row.Columns(0, a.kv_lora_rank);
+    b.RmsNorm(latent, layer.kv_a_norm, kLatentNormEps, latent);
+    b.Rotate(q.Columns(a.qk_nope_head_dim, q.cols - a.qk_nope_head_dim),
+             a.heads, a.query_head_dim());
+    b.Rotate(row.Columns(a.kv_lora_rank, a.qk_rope_head_dim), 1, 0);
+  } else {
+    if (layer.q_norm != nullptr) {
+      b.RmsNormHeads(q, a.heads, a.head_dim, a.head_dim, layer.q_norm,
+                     config_.norm_eps);
+      b.RmsNormHeads(row, a.kv_heads, 2 * a.head_dim, a.head_dim, layer.k_norm,
+                     config_.norm_eps);
+    }
+    b.Rotate(q, a.heads, a.head_dim);
+    b.Rotate(row, a.kv_heads, 2 * a.head_dim);
+  }
+  b.WriteRows(index, row);
+  const Rows attended = Top(attended_, x.rows);
+  b.Attend(index, layer.attention, q, attended);
+  b.Linear(attended, layer.out, y);
+}
+
+void Model::Mlp(const FeedForward& mlp, Rows x, Rows y) {
+  Backend& b = *backend_;
+  const Rows gate_up =
+      Top(gate_up_, x.rows).Columns(0, 2 * mlp.intermediate_size);
+  const Rows activated =
+      Top(activated_, x.rows).Columns(0, mlp.intermediate_size);
+  b.Linear(x, mlp.gate_up, gate_up);
+  b.SiluMul(gate_up, activated);
+  b.Linear(activated, mlp.down, y);
+}
+
+void Model::Moe(const MoeLayer& moe, const std::string& name, Rows x, Rows y,
+                ActivationTap* tap) {
+  Backend& b = *backend_;
+  const Rows logits = Top(router_logits_, x.rows);
+  Routing routing;
+  b.Linear(x, moe.router, logits);
+  Tap(tap, name + ".gate.logits", logits);
+  b.Experts(x, logits, moe.experts, y, &routing);
+  if (tap != nullptr) tap->OnRouting(name + ".gate", routing);
+  Tap(tap, name + ".experts", y);
+  if (moe.shared.down.w != nullptr) {
+    const Rows shared = Top(shared_, x.rows);
+    Mlp(moe.shared, x, shared);
+    Tap(tap, name + ".shared_experts", shared);
+    b.AddScaled(shared, 1.0f, y);
+  }
+}
+
+}  // namespace mla::runtime

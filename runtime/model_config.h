@@ -1,0 +1,108 @@
+// ModelConfig: the checked shape of a decoder, whatever file it came from.
+// Every size is positive and bounded, and what must divide divides, so that
+// later code multiplies them without overflow.
+// Threads: immutable; any.
+// Errors:  INVALID_ARGUMENT names the field; UNIMPLEMENTED the feature.
+#ifndef MLA_RUNTIME_MODEL_CONFIG_H_
+#define MLA_RUNTIME_MODEL_CONFIG_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "kernels/attn_layout.h"
+#include "kernels/dtype.h"
+#include "nlohmann/json.hpp"
+#include "runtime/checkpoint/gguf_metadata.h"
+#include "runtime/rope.h"
+
+namespace mla::runtime {
+
+struct AttentionConfig {
+  enum class Kind {
+    kGqa,  // served in TransMLA's exact form: a latent group per KV head
+    kMla,
+  };
+  Kind kind = Kind::kGqa;
+  int heads = 0;
+  // GQA
+  int kv_heads = 0;
+  int head_dim = 0;
+  bool qk_norm = false;
+  // MLA
+  int q_lora_rank = 0;  // 0: queries are projected at once
+  int kv_lora_rank = 0;
+  int qk_nope_head_dim = 0;
+  int qk_rope_head_dim = 0;
+  int v_head_dim = 0;
+
+  Rope rope;
+  // The file stores rotated rows as pairs (2i, 2i+1); they are brought to
+  // (i, i + dim/2) when loaded.
+  bool rope_interleaved = false;
+  float scale = 0;  // of q . k
+
+  int query_head_dim() const {
+    return kind == Kind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
+  }
+  int output_head_dim() const {
+    return kind == Kind::kMla ? v_head_dim : head_dim;
+  }
+  // The row that one token caches in one layer.
+  kernels::AttnLayout Layout() const;
+};
+
+struct MoeConfig {
+  int experts = 0;
+  int top_k = 0;
+  int intermediate_size = 0;         // of one expert
+  int shared_intermediate_size = 0;  // of all shared experts; 0: none
+  int first_layer = 0;               // earlier ones are dense
+  bool normalize = false;
+  float scale = 1.0f;
+};
+
+struct ModelConfig {
+  std::string architecture;  // model_type, or general.architecture
+  int vocab_size = 0;
+  int hidden_size = 0;
+  int num_layers = 0;
+  int intermediate_size = 0;  // of dense layers
+  int max_position = 0;       // tokens of context
+  float norm_eps = 0;
+  bool tied_embeddings = false;
+  AttentionConfig attention;
+  std::optional<MoeConfig> moe;
+  // MiniCPM's scales; 1 elsewhere.
+  float embedding_scale = 1.0f;
+  float residual_scale = 1.0f;
+  float logit_scale = 1.0f;
+
+  std::vector<int32_t> eos_token_ids;
+  std::optional<int32_t> bos_token_id;
+
+  bool IsMoe(int layer) const { return moe && layer >= moe->first_layer; }
+  // Bytes one token takes in the caches of all layers.
+  int64_t KvBytesPerToken(kernels::DType row_dtype) const;
+  // Weights, embeddings included.
+  int64_t Parameters() const;
+};
+
+// `config` is a Hugging Face config.json.
+absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(
+    const nlohmann::json& config);
+
+// `rope_divisors`: the tensor rope_freqs.weight, or empty. `tied`: the file
+// has no output.weight.
+absl::StatusOr<ModelConfig> ModelConfigFromGguf(
+    const GgufMetadata& metadata, absl::Span<const float> rope_divisors,
+    bool tied);
+
+// Checks ranges and divisibility; both functions above call it.
+absl::Status Validate(const ModelConfig& config);
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_MODEL_CONFIG_H_

@@ -1,0 +1,33 @@
+// Sequence: the tokens of one choice and where their rows are cached. Plain
+// values, written by the Scheduler; the Engine appends sampled tokens.
+// Threads: engine thread only.
+#ifndef MLA_RUNTIME_SEQUENCE_H_
+#define MLA_RUNTIME_SEQUENCE_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/prefix_cache.h"
+
+namespace mla::runtime {
+
+struct Sequence {
+  uint64_t order = 0;           // of arrival: the earlier one goes first
+  std::vector<int32_t> tokens;  // the prompt, then what was generated
+  int prompt_tokens = 0;
+  bool long_prompt = false;                   // see Rope::long_above
+  std::vector<PrefixCache::Key> prefix_keys;  // of the prompt's full blocks
+
+  std::vector<int32_t> block_table;
+  int computed = 0;       // tokens whose rows are in the cache
+  int cached_tokens = 0;  // of them, found there when it was first admitted
+  int kept_blocks = 0;    // entered into the prefix cache
+  int admissions = 0;     // 2 or more: it was preempted
+
+  int size() const { return static_cast<int>(tokens.size()); }
+  int pending() const { return size() - computed; }
+};
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_SEQUENCE_H_

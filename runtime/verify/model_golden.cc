@@ -1,0 +1,289 @@
+// Tested by tests/runtime/model_golden_test.cc.
+#include "runtime/verify/model_golden.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "runtime/status_macros.h"
+#include "runtime/verify/golden_file.h"
+#include "runtime/verify/sequence_runner.h"
+
+namespace mla::runtime {
+namespace {
+
+using kernels::DType;
+
+double Norm(absl::Span<const float> x) {
+  double squares = 0;
+  for (float v : x) squares += double{v} * v;
+  return std::sqrt(squares);
+}
+
+// ||ours - golden||_2 / ||golden||_2
+double RelativeError(const float* ours, absl::Span<const float> golden) {
+  double squares = 0;
+  for (size_t i = 0; i < golden.size(); ++i) {
+    const double d = double{ours[i]} - golden[i];
+    squares += d * d;
+  }
+  return std::sqrt(squares) / Norm(golden);
+}
+
+// The worst of several rows, and where it was.
+struct Worst {
+  double error = 0;
+  int row = 0;
+
+  void Add(int at, double e) {
+    if (e <= error) return;  // NaN is taken
+    error = e;
+    row = at;
+  }
+};
+
+// Compares activations as the model computes them.
+//
+// Where the golden's router was undecided within the tolerance, a token may
+// meet another expert. From that layer on it and the tokens that attend to it
+// have nothing to compare with.
+class GoldenTap : public ActivationTap {
+ public:
+  GoldenTap(const GoldenFile& golden, double bound, Report& report)
+      : golden_(golden), bound_(bound), report_(report) {}
+
+  void OnActivation(std::string_view name, Rows x) override {
+    const std::string key = absl::StrCat("act.", std::string(name));
+    const TensorView* expected = golden_.FindRows(key);
+    if (expected == nullptr || expected->shape[0] != x.rows ||
+        expected->shape[1] != x.cols) {
+      return;
+    }
+    Worst worst;
+    for (int row = 0; row < std::min(x.rows, comparable_); ++row) {
+      worst.Add(row, RelativeError(x[row], ReadRow(*expected, row)));
+    }
+    Add(key, worst);
+  }
+
+  // The chosen experts as a set, each with its weight.
+  void OnRouting(std::string_view name, const Routing& routing) override {
+    const std::string key = absl::StrCat("act.", std::string(name));
+    const TensorView* ids = golden_.tensors->Find(key + ".indices");
+    const TensorView* weights = golden_.FindRows(key + ".weights");
+    const TensorView* logits = golden_.FindRows(key + ".logits");
+    if (ids == nullptr || weights == nullptr || logits == nullptr ||
+        ids->type != DType::kI32 || ids->shape != weights->shape) {
+      return;
+    }
+    const std::vector<int64_t> wanted = ReadIntegers(*ids);
+    const int top_k = static_cast<int>(ids->shape[1]);
+    const int rows = static_cast<int>(ids->shape[0]);
+    Worst worst;
+    for (int row = 0; row < std::min(rows, comparable_); ++row) {
+      std::map<int64_t, float> ours;
+      for (int i = row * top_k; i < (row + 1) * top_k; ++i) {
+        ours[routing.experts[i]] = routing.weights[i];
+      }
+      std::vector<float> weight_of;
+      bool same = true;
+      for (int i = row * top_k; i < (row + 1) * top_k; ++i) {
+        same &= ours.contains(wanted[i]);
+        weight_of.push_back(ours[wanted[i]]);  // 0 if it was not chosen
+      }
+      if (!same && Undecided(ReadRow(*logits, row), top_k)) {
+        comparable_ = row;
+        break;
+      }
+      worst.Add(row, RelativeError(weight_of.data(), ReadRow(*weights, row)));
+    }
+    Add(key + ".weights", worst);
+  }
+
+ private:
+  // The last chosen and the first refused expert's logits are closer than two
+  // logits can be off together.
+  bool Undecided(std::vector<float> logits, int top_k) const {
+    const double norm = Norm(logits);
+    std::sort(logits.rbegin(), logits.rend());
+    return top_k < static_cast<int>(logits.size()) &&
+           logits[top_k - 1] - logits[top_k] <= std::sqrt(2.0) * bound_ * norm;
+  }
+
+  void Add(const std::string& name, const Worst& worst) {
+    report_.checks.push_back(
+        {name, worst.error, bound_,
+         comparable_ == kAll
+             ? absl::StrCat("row ", worst.row)
+             : absl::StrCat("row ", worst.row, " of the first ", comparable_,
+                            ": then the router was undecided")});
+  }
+
+  static constexpr int kAll = std::numeric_limits<int>::max();
+
+  const GoldenFile& golden_;
+  const double bound_;
+  Report& report_;
+  int comparable_ = kAll;  // rows [0, comparable_) met the golden's experts
+};
+
+class Verifier {
+ public:
+  Verifier(const GoldenFile& golden, SequenceRunner& runner,
+           const Tolerance& tolerance, int vocab_size, Report& report)
+      : golden_(golden),
+        runner_(runner),
+        tolerance_(tolerance),
+        vocab_(vocab_size),
+        report_(report) {}
+
+  void VerifyPrompt(const GoldenPrompt& prompt) {
+    // "mid" is the prompt whose activations are recorded.
+    GoldenTap tap(golden_, tolerance_.row, report_);
+    const int length = static_cast<int>(prompt.ids.size());
+    const TensorView* logits = golden_.FindRows(prompt.name + ".logits");
+    const int rows = logits == nullptr ? 1 : static_cast<int>(logits->shape[0]);
+    Worst worst;
+    std::vector<float> last;
+    runner_.Prompt(
+        prompt.ids, std::max(0, length - rows),
+        [&](int position, const float* row) {
+          if (logits != nullptr && logits->shape[1] == vocab_) {
+            worst.Add(position,
+                      RelativeError(
+                          row, ReadRow(*logits, position - (length - rows))));
+          }
+          if (position == length - 1) last.assign(row, row + vocab_);
+        },
+        prompt.name == "mid" ? &tap : nullptr);
+    if (logits != nullptr) {
+      Add(prompt.name + ".logits", worst.error,
+          absl::StrCat("position ", worst.row));
+    }
+    VerifyLast(prompt, last);
+    VerifyGreedy(prompt, std::move(last));
+  }
+
+  void VerifyPerplexity(const GoldenPerplexity& golden) {
+    double total = 0;
+    size_t tokens = 0;
+    for (const std::vector<int32_t>& window : golden.windows) {
+      for (double nll : TokenNll(runner_, window, vocab_)) {
+        total += nll;
+        ++tokens;
+      }
+    }
+    const double mean = total / tokens;
+    report_.checks.push_back(
+        {"mean_nll", std::abs(mean - golden.mean_nll), tolerance_.mean,
+         absl::StrFormat("%.6f over %d tokens, golden %.6f", mean, tokens,
+                         golden.mean_nll)});
+  }
+
+ private:
+  void Add(const std::string& name, double error, const std::string& detail) {
+    report_.checks.push_back({name, error, tolerance_.row, detail});
+  }
+
+  void VerifyLast(const GoldenPrompt& prompt, const std::vector<float>& last) {
+    if (const TensorView* all =
+            golden_.tensors->Find(prompt.name + ".last_logits");
+        all != nullptr && all->shape == std::vector<int64_t>{vocab_}) {
+      Add(prompt.name + ".last_logits",
+          RelativeError(last.data(), ReadRow(*all, 0)), "all tokens");
+    }
+    if (prompt.top_ids.empty()) return;
+    std::vector<float> ours;
+    for (int32_t id : prompt.top_ids) ours.push_back(last[id]);
+    const std::vector<float> golden(prompt.top_logits.begin(),
+                                    prompt.top_logits.end());
+    Add(prompt.name + ".top_logits", RelativeError(ours.data(), golden),
+        absl::StrCat("the ", golden.size(), " likeliest"));
+  }
+
+  // A token may differ only where the golden's margin is within what two
+  // logits can be off together: sqrt(2) times the bound on the row's error.
+  // From there on the two texts have nothing to compare.
+  void VerifyGreedy(const GoldenPrompt& prompt, std::vector<float> logits) {
+    size_t same = 0;
+    double excess = 0;
+    for (; same < prompt.greedy_ids.size(); ++same) {
+      const auto best = static_cast<int32_t>(
+          std::max_element(logits.begin(), logits.end()) - logits.begin());
+      if (best != prompt.greedy_ids[same]) {
+        const double allowed = std::sqrt(2.0) * tolerance_.row * Norm(logits);
+        excess = std::max(0.0, prompt.greedy_margins[same] - allowed);
+        break;
+      }
+      if (same + 1 == prompt.greedy_ids.size()) continue;
+      const float* next = runner_.Generate(best);
+      logits.assign(next, next + vocab_);
+    }
+    report_.checks.push_back(
+        {prompt.name + ".greedy", excess, 0,
+         absl::StrCat(same, " of ", prompt.greedy_ids.size(),
+                      " tokens the same")});
+  }
+
+  const GoldenFile& golden_;
+  SequenceRunner& runner_;
+  const Tolerance tolerance_;
+  const int vocab_;
+  Report& report_;
+};
+
+size_t LongestSequence(const GoldenFile& golden) {
+  size_t longest = 1;
+  for (const GoldenPrompt& p : golden.prompts) {
+    longest = std::max(longest, p.ids.size() + p.greedy_ids.size());
+  }
+  if (golden.perplexity) {
+    for (const auto& window : golden.perplexity->windows) {
+      longest = std::max(longest, window.size());
+    }
+  }
+  return longest;
+}
+
+}  // namespace
+
+Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
+                       DType kv_dtype) {
+  if (weights_dtype == DType::kF32 && kv_dtype == DType::kF32) {
+    return {.row = 1e-4, .mean = 1e-3};
+  }
+  constexpr double u = 0x1.0p-9;
+  const double roundings = 9.0 * config.num_layers + 1;
+  return {.row = 2 * u * roundings, .mean = 2 * u * std::sqrt(roundings)};
+}
+
+absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,
+                               const VerifyOptions& options, Report& report) {
+  ASSIGN_OR_RETURN(const GoldenFile golden,
+                   GoldenFile::Open(folder, loaded.config.vocab_size));
+  const size_t longest = LongestSequence(golden);
+  if (longest > size_t(loaded.config.max_position)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "golden.json: a sequence of ", longest,
+        " tokens exceeds the model's context of ", loaded.config.max_position));
+  }
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<SequenceRunner> runner,
+      SequenceRunner::Create(*loaded.model, options.kv_dtype,
+                             options.block_tokens, static_cast<int>(longest)));
+  const DType weights = loaded.model->options().weights_dtype;
+  const Tolerance tolerance =
+      ToleranceFor(loaded.config, weights, options.kv_dtype);
+  Verifier verifier(golden, *runner, tolerance, loaded.config.vocab_size,
+                    report);
+  for (const GoldenPrompt& prompt : golden.prompts) {
+    verifier.VerifyPrompt(prompt);
+  }
+  if (golden.perplexity) verifier.VerifyPerplexity(*golden.perplexity);
+  return absl::OkStatus();
+}
+
+}  // namespace mla::runtime

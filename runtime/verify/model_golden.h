@@ -1,0 +1,47 @@
+// Holds a model against the outputs that transformers recorded for it:
+// golden.json and golden.safetensors (logits of prompts, activations, greedy
+// tokens with their margins, perplexity of a text).
+// Threads: one at a time.
+// Errors:  what cannot be read; what is read and differs is in the report.
+#ifndef MLA_RUNTIME_VERIFY_MODEL_GOLDEN_H_
+#define MLA_RUNTIME_VERIFY_MODEL_GOLDEN_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "runtime/loaded_model.h"
+#include "runtime/verify/report.h"
+
+namespace mla::runtime {
+
+struct VerifyOptions {
+  kernels::DType kv_dtype = kernels::DType::kF32;
+  int block_tokens = 64;
+};
+
+// How far a row of logits or activations may be from float32's, relative to
+// the row's 2-norm.
+//
+// In float: 1e-4, which is about sqrt(depth) roundings of 2^-24 through sums of
+// some thousand terms, with room for another order of summation.
+//
+// With bf16 weights, rows or inputs each rounding perturbs its tensor by at
+// most u = 2^-9 of its norm. A layer rounds nine: the inputs and the weights of
+// four projections, and the cache row; a gate doubles what reaches it, as it
+// multiplies two of them. A single row may see all of it add up, 2 u (9 L + 1)
+// over L layers; a mean over thousands of tokens sees them as independent:
+// 2 u sqrt(9 L + 1).
+struct Tolerance {
+  double row = 0;   // of a row's error, relative to its norm
+  double mean = 0;  // of a mean negative log-likelihood, in nats
+};
+Tolerance ToleranceFor(const ModelConfig& config, kernels::DType weights_dtype,
+                       kernels::DType kv_dtype);
+
+// Appends the checks of `folder`'s golden.json to the report.
+absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,
+                               const VerifyOptions& options, Report& report);
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_VERIFY_MODEL_GOLDEN_H_

@@ -1,0 +1,74 @@
+// Tested by tests/runtime/model_golden_test.cc.
+#include "runtime/verify/sequence_runner.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/status_macros.h"
+
+namespace mla::runtime {
+
+absl::StatusOr<std::unique_ptr<SequenceRunner>> SequenceRunner::Create(
+    Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens) {
+  std::unique_ptr<SequenceRunner> runner(new SequenceRunner(model));
+  const int blocks = (max_tokens + block_tokens - 1) / block_tokens;
+  RETURN_IF_ERROR(model.backend().AllocateCache(model.layouts(), kv_dtype,
+                                                block_tokens, blocks));
+  for (int i = 0; i < blocks; ++i) runner->block_table_.push_back(i);
+  std::reverse(runner->block_table_.begin(), runner->block_table_.end());
+  return runner;
+}
+
+void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
+                            const OnLogits& on_logits, ActivationTap* tap) {
+  const int count = static_cast<int>(tokens.size());
+  position_ = 0;
+  long_prompt_ = count > model_.config().attention.rope.long_above;
+  while (position_ < count) {
+    StepBatch batch;
+    const int left = count - position_;
+    int rows = std::min(left, model_.options().max_step_tokens);
+    if (position_ + rows > first_logits) {
+      rows = std::min(rows, std::max(first_logits - position_, 0) +
+                                model_.options().max_logit_rows);
+    }
+    batch.tokens.assign(tokens.begin() + position_,
+                        tokens.begin() + position_ + rows);
+    batch.prompt = {{{0, rows, position_, block_table_.data()}, long_prompt_}};
+    for (int i = 0; i < rows; ++i) {
+      if (position_ + i >= first_logits) batch.logit_rows.push_back(i);
+    }
+    const Rows logits = model_.Forward(batch, tap);
+    for (int i = 0; i < logits.rows; ++i) {
+      on_logits(position_ + batch.logit_rows[i], logits[i]);
+    }
+    position_ += rows;
+  }
+}
+
+const float* SequenceRunner::Generate(int32_t token) {
+  StepBatch batch;
+  batch.tokens = {token};
+  batch.generated = {{{0, 1, position_, block_table_.data()}, long_prompt_}};
+  batch.logit_rows = {0};
+  ++position_;
+  return model_.Forward(batch)[0];
+}
+
+std::vector<double> TokenNll(SequenceRunner& runner,
+                             absl::Span<const int32_t> tokens, int vocab_size) {
+  std::vector<double> nll;
+  runner.Prompt(
+      tokens.first(tokens.size() - 1), 0,
+      [&](int position, const float* logits) {
+        const float top = *std::max_element(logits, logits + vocab_size);
+        double total = 0;
+        for (int i = 0; i < vocab_size; ++i) {
+          total += std::exp(double{logits[i]} - top);
+        }
+        nll.push_back(std::log(total) + top - logits[tokens[position + 1]]);
+      });
+  return nll;
+}
+
+}  // namespace mla::runtime

@@ -1,0 +1,140 @@
+// Tested by tests/runtime/weight_reader_test.cc.
+#include "runtime/weight_reader.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "kernels/dequantize.h"
+#include "runtime/status_macros.h"
+
+namespace mla::runtime {
+namespace {
+
+// Suffixes of one layer's tensors, Hugging Face -> GGUF. An expert's "%d" has
+// no counterpart: GGUF stacks experts in one tensor.
+constexpr std::pair<const char*, const char*> kGgufNames[] = {
+    {"model.embed_tokens.weight", "token_embd.weight"},
+    {"model.norm.weight", "output_norm.weight"},
+    {"lm_head.weight", "output.weight"},
+    {"model.layers.", "blk."},
+    {".input_layernorm.", ".attn_norm."},
+    {".post_attention_layernorm.", ".ffn_norm."},
+    {".self_attn.q_proj.", ".attn_q."},
+    {".self_attn.k_proj.", ".attn_k."},
+    {".self_attn.v_proj.", ".attn_v."},
+    {".self_attn.o_proj.", ".attn_output."},
+    {".self_attn.q_norm.", ".attn_q_norm."},
+    {".self_attn.k_norm.", ".attn_k_norm."},
+    {".mlp.gate_proj.", ".ffn_gate."},
+    {".mlp.up_proj.", ".ffn_up."},
+    {".mlp.down_proj.", ".ffn_down."},
+    {".block_sparse_moe.gate.", ".ffn_gate_inp."},
+    {".block_sparse_moe.experts.%d.w1.", ".ffn_gate_exps."},
+    {".block_sparse_moe.experts.%d.w2.", ".ffn_down_exps."},
+    {".block_sparse_moe.experts.%d.w3.", ".ffn_up_exps."},
+};
+
+absl::Status WrongShape(const std::string& name, const TensorView& tensor,
+                        absl::Span<const int64_t> wanted) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("tensor '", name, "': shape ", ShapeToString(tensor.shape),
+                   ", the config asks for ", ShapeToString(wanted)));
+}
+
+// Integers travel in checkpoints too, but are no weights.
+absl::Status CheckWeightType(const std::string& name, kernels::DType type) {
+  if (type != kernels::DType::kI32 && type != kernels::DType::kI64) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "tensor '", name, "': type ", kernels::Name(type), " is no weight"));
+}
+
+}  // namespace
+
+void WeightMatrix::ReadRow(int row, float* dst) const {
+  if (rotated_ > 0) {
+    const int first = head_rows_ - rotated_;  // of the rotated rows
+    const int in_head = row % head_rows_ - first;
+    if (in_head >= 0) {
+      const int half = rotated_ / 2;
+      row += (in_head % half) * 2 + in_head / half - in_head;
+    }
+  }
+  kernels::Dequantize(type_, data_ + row * row_bytes_, cols_, dst);
+}
+
+void WeightMatrix::Deinterleave(int head_rows, int rotated) {
+  head_rows_ = head_rows;
+  rotated_ = rotated;
+}
+
+absl::StatusOr<const TensorView*> WeightReader::Find(
+    const std::string& name) const {
+  if (checkpoint_.format() != CheckpointFormat::kGguf) {
+    return checkpoint_.Get(name);
+  }
+  std::string gguf_name = name;
+  for (const auto& [from, to] : kGgufNames) {
+    absl::StrReplaceAll({{from, to}}, &gguf_name);
+  }
+  return checkpoint_.Get(gguf_name);
+}
+
+bool WeightReader::Has(const std::string& name) const {
+  return Find(name).ok();
+}
+
+absl::StatusOr<WeightMatrix> WeightReader::Matrix(const std::string& name,
+                                                  int rows, int cols) const {
+  ASSIGN_OR_RETURN(const TensorView* tensor, Find(name));
+  RETURN_IF_ERROR(CheckWeightType(name, tensor->type));
+  if (tensor->shape != std::vector<int64_t>{rows, cols}) {
+    return WrongShape(name, *tensor, {rows, cols});
+  }
+  WeightMatrix matrix;
+  matrix.type_ = tensor->type;
+  matrix.data_ = tensor->bytes.data();
+  matrix.rows_ = rows;
+  matrix.cols_ = cols;
+  matrix.row_bytes_ = tensor->bytes.size() / rows;
+  return matrix;
+}
+
+absl::StatusOr<std::vector<float>> WeightReader::Vector(const std::string& name,
+                                                        int size) const {
+  ASSIGN_OR_RETURN(const TensorView* tensor, Find(name));
+  RETURN_IF_ERROR(CheckWeightType(name, tensor->type));
+  if (tensor->shape != std::vector<int64_t>{size}) {
+    return WrongShape(name, *tensor, {size});
+  }
+  std::vector<float> values(size);
+  kernels::Dequantize(tensor->type, tensor->bytes.data(), size, values.data());
+  return values;
+}
+
+absl::StatusOr<WeightMatrix> WeightReader::Expert(const std::string& name,
+                                                  int expert, int experts,
+                                                  int rows, int cols) const {
+  if (checkpoint_.format() != CheckpointFormat::kGguf) {
+    return Matrix(absl::StrReplaceAll(name, {{"%d", absl::StrCat(expert)}}),
+                  rows, cols);
+  }
+  ASSIGN_OR_RETURN(const TensorView* tensor, Find(name));
+  RETURN_IF_ERROR(CheckWeightType(name, tensor->type));
+  if (tensor->shape != std::vector<int64_t>{experts, rows, cols}) {
+    return WrongShape(name, *tensor, {experts, rows, cols});
+  }
+  WeightMatrix matrix;
+  matrix.type_ = tensor->type;
+  const size_t bytes = tensor->bytes.size() / experts;
+  matrix.data_ = tensor->bytes.data() + expert * bytes;
+  matrix.rows_ = rows;
+  matrix.cols_ = cols;
+  matrix.row_bytes_ = bytes / rows;
+  return matrix;
+}
+
+}  // namespace mla::runtime

@@ -1,0 +1,65 @@
+// WeightReader reads a checkpoint's weights as floats, under the names that
+// Hugging Face gives them, whatever the file's own names and types.
+// Threads: any; it only reads the mapping.
+// Errors:  NOT_FOUND or INVALID_ARGUMENT, naming the tensor and both shapes.
+#ifndef MLA_RUNTIME_WEIGHT_READER_H_
+#define MLA_RUNTIME_WEIGHT_READER_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/checkpoint/checkpoint.h"
+
+namespace mla::runtime {
+
+// A checked matrix [rows, cols] whose rows are converted when they are read.
+class WeightMatrix {
+ public:
+  int rows() const { return rows_; }
+  int cols() const { return cols_; }
+
+  // Row `row` as floats, [cols].
+  void ReadRow(int row, float* dst) const;
+
+  // Rows in blocks of `head_rows`, whose last `rotated` rows the file keeps as
+  // pairs (2i, 2i+1), are read as (i, i + rotated / 2) from now on.
+  void Deinterleave(int head_rows, int rotated);
+
+ private:
+  friend class WeightReader;
+
+  kernels::DType type_;
+  const std::byte* data_ = nullptr;
+  int rows_ = 0;
+  int cols_ = 0;
+  size_t row_bytes_ = 0;
+  int head_rows_ = 0;  // 0: rows are read in the file's order
+  int rotated_ = 0;
+};
+
+class WeightReader {
+ public:
+  explicit WeightReader(const Checkpoint& checkpoint)
+      : checkpoint_(checkpoint) {}
+
+  bool Has(const std::string& name) const;
+  absl::StatusOr<WeightMatrix> Matrix(const std::string& name, int rows,
+                                      int cols) const;
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name,
+                                            int size) const;
+  // Expert `expert` of a matrix that exists once per expert. `name` has "%d"
+  // where the expert's number stands; GGUF stacks them in one tensor.
+  absl::StatusOr<WeightMatrix> Expert(const std::string& name, int expert,
+                                      int experts, int rows, int cols) const;
+
+ private:
+  absl::StatusOr<const TensorView*> Find(const std::string& name) const;
+
+  const Checkpoint& checkpoint_;
+};
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_WEIGHT_READER_H_

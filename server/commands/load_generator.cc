@@ -1,0 +1,205 @@
+// Tested by tests/server/load_generator_test.cc and tests/e2e/.
+#include "server/commands/load_generator.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/support/client_callback.h>
+
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "mla/serving/v1/generation.grpc.pb.h"
+#include "mla/serving/v1/model.grpc.pb.h"
+#include "runtime/mutex.h"
+#include "runtime/status_macros.h"
+#include "server/grpc_status.h"
+
+namespace mla::server {
+namespace {
+
+namespace v1 = serving::v1;
+
+// Where calls put what they measured.
+class Collector {
+ public:
+  // Waits while `cap` calls are open (0: never), then counts one more.
+  void Open(int cap) {
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([&] { return cap == 0 || open_ < cap; });
+    ++open_;
+  }
+
+  void Close(bool cancelled, const grpc::Status& status,
+             std::optional<double> ttft, const std::vector<double>& itl,
+             double e2e, const v1::Usage& usage, int64_t generated_tokens) {
+    runtime::MutexLock lock(&mu_);
+    if (cancelled) {
+      ++result_.cancelled;
+    } else {
+      ++result_.by_code[absl::StatusCodeToString(
+          static_cast<absl::StatusCode>(status.error_code()))];
+    }
+    if (ttft) result_.ttft.push_back(*ttft);
+    result_.itl.insert(result_.itl.end(), itl.begin(), itl.end());
+    if (status.ok()) result_.e2e.push_back(e2e);
+    result_.prompt_tokens += usage.prompt_tokens();
+    result_.generated_tokens += generated_tokens;
+    --open_;
+  }
+
+  LoadResult Wait() {
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([this] { return open_ == 0; });
+    return std::move(result_);
+  }
+
+ private:
+  runtime::Mutex mu_;
+  int open_ ABSL_GUARDED_BY(mu_) = 0;
+  LoadResult result_ ABSL_GUARDED_BY(mu_);
+};
+
+// One request. Deletes itself when gRPC is done with it.
+class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
+ public:
+  // `due`: when the request should have been sent.
+  static void Start(v1::GenerationService::Stub& stub,
+                    v1::GenerateRequest request, absl::Time due,
+                    int64_t cancel_after_tokens, absl::Duration timeout,
+                    Collector& collector) {
+    auto* call =
+        new Call(std::move(request), due, cancel_after_tokens, collector);
+    call->context_.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    stub.async()->Generate(&call->context_, &call->request_, call);
+    call->StartRead(&call->response_);
+    call->StartCall();
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return;
+    if (response_.has_chunk()) CountTokens(response_.chunk().token_ids_size());
+    if (response_.has_summary()) usage_ = response_.summary().usage();
+    if (cancel_after_tokens_ > 0 && tokens_ >= cancel_after_tokens_) {
+      cancelled_ = true;
+      context_.TryCancel();
+    }
+    StartRead(&response_);
+  }
+
+  void OnDone(const grpc::Status& status) override {
+    const double e2e = absl::ToDoubleSeconds(absl::Now() - due_);
+    collector_.Close(cancelled_ && !status.ok(), status, ttft_, itl_, e2e,
+                     usage_, tokens_);
+    delete this;
+  }
+
+ private:
+  Call(v1::GenerateRequest request, absl::Time due, int64_t cancel_after_tokens,
+       Collector& collector)
+      : request_(std::move(request)),
+        due_(due),
+        cancel_after_tokens_(cancel_after_tokens),
+        collector_(collector) {}
+
+  void CountTokens(int count) {
+    if (count == 0) return;  // a choice's end without a token
+    const absl::Time now = absl::Now();
+    if (!ttft_) {
+      ttft_ = absl::ToDoubleSeconds(now - due_);
+    } else {
+      itl_.push_back(absl::ToDoubleSeconds(now - last_) / count);
+    }
+    last_ = now;
+    tokens_ += count;
+  }
+
+  grpc::ClientContext context_;
+  const v1::GenerateRequest request_;
+  const absl::Time due_;
+  const int64_t cancel_after_tokens_;  // 0: never
+  Collector& collector_;
+  v1::GenerateResponse response_;
+  v1::Usage usage_;
+  bool cancelled_ = false;
+  int64_t tokens_ = 0;
+  absl::Time last_;
+  std::optional<double> ttft_;
+  std::vector<double> itl_;
+};
+
+absl::StatusOr<int> VocabSize(const std::shared_ptr<grpc::Channel>& channel) {
+  const auto stub = v1::ModelService::NewStub(channel);
+  grpc::ClientContext context;
+  v1::Model model;
+  RETURN_IF_ERROR(
+      FromGrpcStatus(stub->GetModel(&context, v1::GetModelRequest(), &model)));
+  return static_cast<int>(model.vocab_size());
+}
+
+// The same seed makes the same load.
+class Workload {
+ public:
+  Workload(const LoadOptions& options, int vocab_size)
+      : options_(options),
+        random_(options.seed),
+        gap_seconds_(options.rate),
+        token_(0, vocab_size - 1),
+        fraction_(0, 1),
+        cancel_after_(1, options.generate_tokens) {}
+
+  absl::Duration NextGap() { return absl::Seconds(gap_seconds_(random_)); }
+
+  int64_t NextCancel() {
+    const bool cancel = fraction_(random_) < options_.cancel_fraction;
+    return cancel ? cancel_after_(random_) : 0;
+  }
+
+  v1::GenerateRequest NextRequest() {
+    v1::GenerateRequest request;
+    for (int i = 0; i < options_.prompt_tokens; ++i) {
+      request.mutable_token_ids()->add_ids(token_(random_));
+    }
+    request.mutable_sampling()->set_temperature(0);
+    request.mutable_stop()->set_max_tokens(options_.generate_tokens);
+    request.mutable_stop()->set_ignore_eos(true);
+    return request;
+  }
+
+ private:
+  const LoadOptions& options_;
+  std::mt19937_64 random_;
+  std::exponential_distribution<double> gap_seconds_;
+  std::uniform_int_distribution<uint32_t> token_;
+  std::uniform_real_distribution<double> fraction_;
+  std::uniform_int_distribution<int64_t> cancel_after_;
+};
+
+}  // namespace
+
+absl::StatusOr<LoadResult> RunLoad(std::shared_ptr<grpc::Channel> channel,
+                                   const LoadOptions& options) {
+  ASSIGN_OR_RETURN(const int vocab_size, VocabSize(channel));
+  const auto stub = v1::GenerationService::NewStub(channel);
+  Workload workload(options, vocab_size);
+  Collector collector;
+  const absl::Time start = absl::Now();
+  absl::Time due = start;
+  for (int i = 0; i < options.requests; ++i) {
+    v1::GenerateRequest request = workload.NextRequest();
+    const int64_t cancel_after = workload.NextCancel();
+    absl::SleepFor(due - absl::Now());
+    collector.Open(options.concurrency);
+    Call::Start(*stub, std::move(request), due, cancel_after,
+                absl::Seconds(options.timeout_seconds), collector);
+    due += workload.NextGap();
+  }
+  LoadResult result = collector.Wait();
+  result.seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  return result;
+}
+
+}  // namespace mla::server

@@ -1,0 +1,173 @@
+// Tested by tests/server/serving_test.cc and tests/e2e/.
+#include "server/serving.h"
+
+#include <grpcpp/impl/service_type.h>
+
+#include <atomic>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "runtime/metrics.h"
+#include "runtime/status_macros.h"
+#include "server/address.h"
+#include "server/admin_service.h"
+#include "server/call_registry.h"
+#include "server/generation_service.h"
+#include "server/grpc_listener.h"
+#include "server/http_listener.h"
+#include "server/log.h"
+#include "server/model_service.h"
+#include "server/server_metrics.h"
+#include "server/warm_up.h"
+
+namespace mla::server {
+namespace {
+
+class ServingImpl final : public Serving {
+ public:
+  explicit ServingImpl(const ServeOptions& options) : options_(options) {}
+
+  absl::Status Start() {
+    RETURN_IF_ERROR(OpenHttp());
+    RETURN_IF_ERROR(LoadModel());
+    RETURN_IF_ERROR(StartEngine());
+    RETURN_IF_ERROR(OpenGrpc());
+    readiness_.Set(Readiness::State::kWarming);
+    RETURN_IF_ERROR(WarmUp(*engine_));
+    readiness_.Set(Readiness::State::kReady);
+    return absl::OkStatus();
+  }
+
+  bool Drain() override {
+    readiness_.Set(Readiness::State::kDraining);
+    absl::SleepFor(absl::Seconds(options_.drain_delay_seconds));
+    engine_->Drain();
+    const absl::Time deadline =
+        absl::Now() + absl::Seconds(options_.drain_timeout_seconds);
+    const bool all_done =
+        engine_->WaitIdle(deadline) && calls_->WaitEmpty(deadline);
+    // What is left are health watchers and the like, or calls to be cut off.
+    grpc_->Shutdown(absl::Now());
+    admin_->Shutdown(absl::Now());
+    return all_done;
+  }
+
+  std::string grpc_address() const override { return grpc_->address(); }
+  std::string http_address() const override { return http_->address(); }
+  std::string admin_address() const override { return admin_->address(); }
+  runtime::Engine& engine() override { return *engine_; }
+
+ private:
+  // First, so that probes are answered while a large model loads.
+  absl::Status OpenHttp() {
+    const auto collect = [this] {
+      const runtime::Metrics* metrics = scraped_;
+      return metrics == nullptr ? std::vector<prometheus::MetricFamily>()
+                                : metrics->Collect();
+    };
+    ASSIGN_OR_RETURN(
+        http_, HttpListener::Create(options_.http_listen, collect, readiness_));
+    LogListener("http", http_->address());
+    return absl::OkStatus();
+  }
+
+  absl::Status LoadModel() {
+    Log().info("loading model={}", options_.model);
+    const absl::Time start = absl::Now();
+    runtime::LoadOptions load = options_.load;
+    load.model.max_step_tokens = options_.engine.max_step_tokens;
+    load.model.max_logit_rows = options_.engine.max_running;
+    load.progress = LogProgress();
+    ASSIGN_OR_RETURN(model_, runtime::LoadedModel::Load(options_.model, load));
+    if (!options_.model_name.empty()) model_->name = options_.model_name;
+    Log().info("loaded name={} architecture={} parameters={} seconds={:.2f}",
+               model_->name, model_->config.architecture,
+               model_->config.Parameters(),
+               absl::ToDoubleSeconds(absl::Now() - start));
+    return absl::OkStatus();
+  }
+
+  // A line every tenth of the way, at most.
+  static runtime::Model::Progress LogProgress() {
+    return [next = 0.1](double done) mutable {
+      if (done < next) return;
+      Log().info("loading done={:.0f}%", done * 100);
+      next = done + 0.1;
+    };
+  }
+
+  absl::Status StartEngine() {
+    metrics_ = std::make_unique<runtime::Metrics>(model_->name);
+    scraped_ = metrics_.get();
+    ASSIGN_OR_RETURN(
+        engine_, runtime::Engine::Create(options_.engine, *model_, *metrics_));
+    const runtime::CacheStats cache = engine_->Stats().cache;
+    Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
+               cache.total_blocks, cache.block_tokens, cache.bytes_per_token);
+    server_metrics_.emplace(metrics_->registry(), model_->name);
+    calls_.emplace(absl::Seconds(options_.stream_stall_seconds),
+                   *server_metrics_);
+    return absl::OkStatus();
+  }
+
+  absl::Status OpenGrpc() {
+    generation_ =
+        MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
+    models_ = MakeModelService(*model_, options_.load.model.weights_dtype,
+                               options_.engine.kv_dtype);
+    admin_service_ = MakeAdminService(*engine_, readiness_);
+    ASSIGN_OR_RETURN(
+        grpc_, GrpcListener::Create(
+                   options_.grpc_listen,
+                   {{"mla.serving.v1.GenerationService", generation_.get()},
+                    {"mla.serving.v1.ModelService", models_.get()}},
+                   readiness_));
+    LogListener("grpc", grpc_->address());
+    ASSIGN_OR_RETURN(
+        admin_, GrpcListener::Create(
+                    options_.admin_listen,
+                    {{"mla.serving.v1.AdminService", admin_service_.get()}},
+                    readiness_));
+    LogListener("admin", admin_->address());
+    return absl::OkStatus();
+  }
+
+  static void LogListener(const char* name, const std::string& address) {
+    Log().info("listening {}={}", name, address);
+    if (!IsLoopback(address)) {
+      Log().warn(
+          "{} on {} is open to other machines without TLS or authentication",
+          name, address);
+    }
+  }
+
+  const ServeOptions options_;
+  // In the order they are built; destroyed from the last to the first.
+  std::unique_ptr<runtime::Metrics> metrics_;
+  std::atomic<const runtime::Metrics*> scraped_ = nullptr;  // once there are
+  Readiness readiness_;
+  std::unique_ptr<HttpListener> http_;
+  std::unique_ptr<runtime::LoadedModel> model_;
+  std::optional<ServerMetrics> server_metrics_;
+  std::optional<CallRegistry> calls_;
+  std::unique_ptr<runtime::Engine> engine_;
+  std::unique_ptr<grpc::Service> generation_;
+  std::unique_ptr<grpc::Service> models_;
+  std::unique_ptr<grpc::Service> admin_service_;
+  std::unique_ptr<GrpcListener> grpc_;
+  std::unique_ptr<GrpcListener> admin_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
+    const ServeOptions& options) {
+  auto serving = std::make_unique<ServingImpl>(options);
+  RETURN_IF_ERROR(serving->Start());
+  return serving;
+}
+
+}  // namespace mla::server

@@ -1,0 +1,145 @@
+// Projections against a plain double loop over unpacked weights.
+//
+// Tolerance: a sum of k products in float is off by at most
+// (k + 1) * 2^-24 * sum |x w| in any order (Higham, section 3.1); bf16 paths
+// are compared with the oracle of the same rounded inputs.
+#include "kernels/cpu/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/support/isa.h"
+#include "tests/support/random.h"
+
+namespace mla::kernels {
+namespace {
+
+using ::mla::testing::RandomFloats;
+
+struct Shape {
+  int rows, outputs, inputs;
+};
+constexpr Shape kShapes[] = {{1, 1, 1},    {1, 16, 64},  {2, 17, 3},
+                             {3, 15, 63},  {5, 100, 33}, {7, 48, 577},
+                             {9, 33, 256}, {33, 40, 65}, {70, 129, 31}};
+
+struct Problem {
+  Problem(Shape shape, DType dtype)
+      : shape(shape),
+        dtype(dtype),
+        x(RandomFloats(size_t(shape.rows) * shape.inputs, 1)),
+        w(RandomFloats(size_t(shape.outputs) * shape.inputs, 2)),
+        bias(RandomFloats(shape.outputs, 3)),
+        packed(dtype, shape.outputs, shape.inputs) {
+    for (int n = 0; n < shape.outputs; ++n) {
+      packed.SetRow(n, &w[size_t(n) * shape.inputs]);
+    }
+  }
+
+  Rows X() {
+    return {x.data(), shape.rows, shape.inputs, size_t(shape.inputs)};
+  }
+
+  std::vector<float> Run(CpuContext& cpu) {
+    std::vector<float> y(size_t(shape.rows) * shape.outputs, NAN);
+    Linear(cpu, X(), packed, bias.data(),
+           {y.data(), shape.rows, shape.outputs, size_t(shape.outputs)});
+    return y;
+  }
+
+  void Check(const std::vector<float>& y, bool bf16_inputs) const {
+    const bool bf16 = dtype == DType::kBF16;
+    for (int m = 0; m < shape.rows; ++m) {
+      for (int n = 0; n < shape.outputs; ++n) {
+        double sum = bias[n];
+        double magnitude = std::abs(bias[n]);
+        for (int k = 0; k < shape.inputs; ++k) {
+          float a = x[size_t(m) * shape.inputs + k];
+          float b = w[size_t(n) * shape.inputs + k];
+          if (bf16) b = FromBF16(ToBF16(b));
+          if (bf16 && bf16_inputs) a = FromBF16(ToBF16(a));
+          sum += double{a} * b;
+          magnitude += std::abs(double{a} * b);
+        }
+        EXPECT_NEAR(y[size_t(m) * shape.outputs + n], sum,
+                    (shape.inputs + 1) * 0x1.0p-24 * magnitude)
+            << "row " << m << " output " << n;
+      }
+    }
+  }
+
+  Shape shape;
+  DType dtype;
+  std::vector<float> x, w, bias;
+  PackedMatrix packed;
+};
+
+using LinearTest = mla::testing::IsaTest;
+MLA_FOR_EACH_ISA(LinearTest);
+
+TEST_P(LinearTest, MatchesADoubleLoop) {
+  CpuContext cpu(GetParam(), 2);
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    for (const Shape& shape : kShapes) {
+      SCOPED_TRACE(::testing::Message()
+                   << Name(dtype) << " " << shape.rows << "x" << shape.inputs
+                   << " -> " << shape.outputs);
+      Problem problem(shape, dtype);
+      problem.Check(problem.Run(cpu), cpu.inner().bf16_inputs);
+    }
+  }
+}
+
+TEST_P(LinearTest, GivesARowTheSameBitsWithAnyOthersAndOnAnyThreads) {
+  for (DType dtype : {DType::kF32, DType::kBF16}) {
+    Problem problem({33, 200, 145}, dtype);
+    CpuContext one(GetParam(), 1);
+    const std::vector<float> together = problem.Run(one);
+    CpuContext three(GetParam(), 3);
+    EXPECT_EQ(problem.Run(three), together);
+    for (int row = 0; row < problem.shape.rows; ++row) {
+      std::vector<float> alone(200, NAN);
+      Linear(one, problem.X().Slice(row, 1), problem.packed,
+             problem.bias.data(), {alone.data(), 1, 200, 200});
+      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), &together[row * 200]));
+    }
+  }
+}
+
+TEST_P(LinearTest, GroupsMeetTheirOwnWeights) {
+  CpuContext cpu(GetParam(), 2);
+  Problem a({6, 20, 37}, DType::kBF16);
+  Problem b({6, 20, 37}, DType::kBF16);
+  for (int n = 0; n < 20; ++n) {
+    b.w = RandomFloats(b.w.size(), 7);
+    b.packed.SetRow(n, &b.w[n * 37]);
+  }
+  std::vector<float> y(6 * 20, NAN);
+  GroupedLinear(
+      cpu, a.X(),
+      {{0, 2, &a.packed, a.bias.data()}, {2, 4, &b.packed, b.bias.data()}},
+      {y.data(), 6, 20, 20});
+  const std::vector<float> with_a = a.Run(cpu);
+  const std::vector<float> with_b = b.Run(cpu);
+  for (int i = 0; i < 6 * 20; ++i) {
+    EXPECT_EQ(y[i], i < 2 * 20 ? with_a[i] : with_b[i]);
+  }
+}
+
+TEST(PackedMatrix, ReturnsItsRowsRounded) {
+  Problem f32({1, 19, 7}, DType::kF32);
+  Problem bf16({1, 19, 7}, DType::kBF16);
+  for (int n = 0; n < 19; ++n) {
+    float row[7];
+    f32.packed.GetRow(n, row);
+    for (int k = 0; k < 7; ++k) EXPECT_EQ(row[k], f32.w[n * 7 + k]);
+    bf16.packed.GetRow(n, row);
+    for (int k = 0; k < 7; ++k) {
+      EXPECT_EQ(row[k], FromBF16(ToBF16(bf16.w[n * 7 + k])));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mla::kernels

@@ -1,0 +1,364 @@
+// The engine on real tiny checkpoints, MLA and GQA.
+#include "runtime/engine.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/loaded_model.h"
+#include "runtime/metrics.h"
+#include "tests/support/collecting_sink.h"
+#include "tests/support/golden_models.h"
+
+namespace mla::runtime {
+namespace {
+
+using ::mla::testing::CollectingSink;
+using Sink = std::shared_ptr<CollectingSink>;
+
+constexpr int kBlockTokens = 16;
+
+// An engine over a golden model, with a pool of a given number of tokens.
+class EngineFixture {
+ public:
+  EngineFixture(const std::string& path, int pool_tokens,
+                kernels::DType weights = kernels::DType::kBF16)
+      : model(mla::testing::LoadGolden(path, weights)), metrics("test") {
+    options.block_tokens = kBlockTokens;
+    options.max_running = 32;
+    options.max_step_tokens = 64;
+    options.kv_cache_bytes =
+        model->config.KvBytesPerToken(options.kv_dtype) * pool_tokens;
+    Start();
+  }
+
+  void Start() {
+    engine.reset();
+    auto created = Engine::Create(options, *model, metrics);
+    ASSERT_TRUE(created.ok()) << created.status();
+    engine = *std::move(created);
+  }
+
+  Request MakeRequest(const std::string& id, int seed, int prompt_tokens,
+                      int max_tokens) {
+    Request r;
+    r.id = id;
+    std::mt19937 random(seed);
+    for (int i = 0; i < prompt_tokens; ++i) {
+      r.prompt.push_back(random() % model->config.vocab_size);
+    }
+    r.stop.max_tokens = max_tokens;
+    r.stop.ignore_eos = true;
+    r.sampling.temperature = 0;
+    return r;
+  }
+
+  Sink Submit(Request r) {
+    auto sink = std::make_shared<CollectingSink>();
+    r.sink = sink;
+    const absl::Status status = engine->Submit(std::move(r));
+    EXPECT_TRUE(status.ok()) << status;
+    return sink;
+  }
+
+  void ExpectEmptyPool() {
+    ASSERT_TRUE(engine->WaitIdle(absl::Now() + absl::Seconds(60)));
+    engine->FlushCache();
+    const CacheStats c = engine->Stats().cache;
+    EXPECT_EQ(c.free_blocks, c.total_blocks);
+    EXPECT_EQ(c.active_tokens, 0);
+  }
+
+  std::unique_ptr<LoadedModel> model;
+  Metrics metrics;
+  EngineOptions options;
+  std::unique_ptr<Engine> engine;
+};
+
+std::vector<std::string> Models() {
+  return mla::testing::GoldenModels({"qwen2", "deepseek_v2_lite", "minicpm3"});
+}
+
+TEST(Engine, TheSameRequestsGiveTheSameTokensAloneAndInAnyMix) {
+  for (const std::string& path : Models()) {
+    SCOPED_TRACE(path);
+    EngineFixture alone(path, 4096);
+    std::vector<Request> requests;
+    std::mt19937 random(7);
+    for (int i = 0; i < 32; ++i) {
+      Request r = alone.MakeRequest(absl::StrCat("r", i), i, 1 + random() % 120,
+                                    1 + random() % 40);
+      if (i % 3 != 0) {  // two in three draw at random, by their own seed
+        r.sampling.temperature = 1.0f;
+        r.sampling.top_p = 0.9f;
+        r.sampling.seed = 1000 + i;
+        r.sampling.repetition_penalty = 1.1f;
+      }
+      requests.push_back(r);
+    }
+    std::vector<std::vector<int32_t>> expected;
+    for (const Request& r : requests) {
+      const Sink sink = alone.Submit(r);
+      ASSERT_TRUE(sink->Wait().ok());
+      EXPECT_EQ(sink->ids().size(), size_t(r.stop.max_tokens));
+      expected.push_back(sink->ids());
+    }
+
+    // All at once in a pool that holds a few of them, others coming and going.
+    EngineFixture mixed(path, 192);
+    std::vector<Sink> sinks;
+    for (int i = 0; i < 32; ++i) {
+      std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
+      sinks.push_back(mixed.Submit(requests[i]));
+      const std::string noise = absl::StrCat("noise", i);
+      mixed.Submit(mixed.MakeRequest(noise, 500 + i, 1 + random() % 100, 90));
+      if (i % 2 == 0) {
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
+      }
+      mixed.engine->Cancel(noise);
+    }
+    int preemptions = 0;
+    for (int i = 0; i < 32; ++i) {
+      ASSERT_TRUE(sinks[i]->Wait().ok());
+      EXPECT_EQ(sinks[i]->ids(), expected[i]) << "request " << i;
+      preemptions += sinks[i]->summary().timings.preemptions;
+    }
+    EXPECT_GT(preemptions, 0) << "the pool was meant to be too small";
+    mixed.ExpectEmptyPool();
+  }
+}
+
+TEST(Engine, CancellationFreesBlocksAndEndsTheSinkOnce) {
+  EngineFixture f(Models()[0], 1024);
+  const Sink sink = f.Submit(f.MakeRequest("a", 1, 20, 400));
+  sink->WaitForTokens(3);
+  EXPECT_TRUE(f.engine->Cancel("a"));
+  EXPECT_TRUE(absl::IsCancelled(sink->Wait()));
+  EXPECT_FALSE(f.engine->Cancel("a"));
+  f.ExpectEmptyPool();
+  EXPECT_EQ(sink->times_done(), 1);
+  EXPECT_LT(sink->ids().size(), 400u);
+}
+
+TEST(Engine, ADeadlineEndsARequestWhereverItIs) {
+  EngineFixture f(Models()[0], 512);
+  f.options.max_running = 1;
+  f.Start();
+  Request running = f.MakeRequest("running", 1, 20, 450);
+  Request queued = f.MakeRequest("queued", 2, 20, 10);
+  running.deadline = absl::Now() + absl::Milliseconds(60);
+  queued.deadline = absl::Now() + absl::Milliseconds(20);
+  const Sink a = f.Submit(running);
+  const Sink b = f.Submit(queued);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(b->Wait()));
+  EXPECT_TRUE(b->ids().empty());
+  EXPECT_EQ(b->summary().usage.generated_tokens, 0);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(a->Wait()) || a->ids().size() == 450);
+  f.ExpectEmptyPool();
+}
+
+TEST(Engine, TheQueueIsBoundedInRequestsAndTokens) {
+  EngineFixture f(Models()[0], 512);
+  f.options.max_running = 1;
+  f.options.max_queued_requests = 2;
+  f.options.max_queued_tokens = 100;
+  f.Start();
+  const Sink running = f.Submit(f.MakeRequest("running", 1, 10, 300));
+  running->WaitForTokens(1);
+  f.Submit(f.MakeRequest("first", 2, 60, 1));
+  Request too_many_tokens = f.MakeRequest("second", 3, 60, 1);
+  too_many_tokens.sink = running;
+  EXPECT_TRUE(absl::IsResourceExhausted(f.engine->Submit(too_many_tokens)));
+  f.Submit(f.MakeRequest("third", 4, 10, 1));
+  Request too_many = f.MakeRequest("fourth", 5, 1, 1);
+  too_many.sink = running;
+  EXPECT_TRUE(absl::IsResourceExhausted(f.engine->Submit(too_many)));
+  EXPECT_EQ(f.engine->Stats().waiting_requests, 2);
+  EXPECT_EQ(f.engine->Stats().waiting_tokens, 70);
+  f.engine->Cancel("running");
+  f.ExpectEmptyPool();
+  EXPECT_EQ(f.engine->Stats().waiting_tokens, 0);
+}
+
+TEST(Engine, RefusesWhatCanNeverRun) {
+  EngineFixture f(Models()[0], 128);
+  const auto submit = [&](auto change) {
+    Request r = f.MakeRequest("bad", 1, 10, 10);
+    r.sink = std::make_shared<CollectingSink>();
+    change(r);
+    return f.engine->Submit(r).code();
+  };
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  EXPECT_EQ(submit([](Request& r) { r.prompt.clear(); }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.prompt[3] = -1; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.prompt[3] = 1 << 30; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.stop.max_tokens = 119; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.stop.max_tokens = 0; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.sampling.n = 0; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) { r.stop.stop_token_ids = {-5}; }), kInvalid);
+  EXPECT_EQ(submit([](Request& r) {
+              r.sampling.logit_bias = {{1 << 29, 1.f}};
+            }),
+            kInvalid);
+  EXPECT_EQ(f.engine->max_request_tokens(), 128);
+  const Sink ok = f.Submit(f.MakeRequest("ok", 1, 10, 118));
+  EXPECT_TRUE(ok->Wait().ok());
+}
+
+TEST(Engine, AnIdIsUniqueWhileItLivesAndDrainRefusesNewOnes) {
+  EngineFixture f(Models()[0], 1024);
+  const Sink first = f.Submit(f.MakeRequest("same", 1, 10, 50));
+  Request again = f.MakeRequest("same", 1, 10, 50);
+  again.sink = first;
+  EXPECT_TRUE(absl::IsAlreadyExists(f.engine->Submit(again)));
+  f.engine->Drain();
+  again.id = "other";
+  EXPECT_TRUE(absl::IsUnavailable(f.engine->Submit(again)));
+  EXPECT_TRUE(first->Wait().ok());
+  EXPECT_EQ(first->ids().size(), 50u);
+  EXPECT_TRUE(f.engine->WaitIdle(absl::Now() + absl::Seconds(5)));
+}
+
+TEST(Engine, DestructionEndsWhatRuns) {
+  EngineFixture f(Models()[0], 1024);
+  const Sink sink = f.Submit(f.MakeRequest("a", 1, 10, 500));
+  sink->WaitForTokens(1);
+  f.engine.reset();
+  EXPECT_TRUE(absl::IsCancelled(sink->Wait()));
+}
+
+TEST(Engine, SeveralChoicesShareThePromptsBlocksAndDiffer) {
+  for (const std::string& path : Models()) {
+    EngineFixture f(path, 2048);
+    Request r = f.MakeRequest("n", 1, 70, 20);
+    r.sampling.n = 4;
+    r.sampling.temperature = 1.0f;
+    r.sampling.seed = 5;
+    const Sink sink = f.Submit(r);
+    ASSERT_TRUE(sink->Wait().ok());
+    EXPECT_EQ(sink->summary().usage.generated_tokens, 80);
+    EXPECT_EQ(sink->summary().usage.prompt_tokens, 70);
+    for (int i = 0; i < 4; ++i) EXPECT_EQ(sink->ids(i).size(), 20u);
+    EXPECT_NE(sink->ids(0), sink->ids(1));
+    // 70 tokens fill four blocks of 16, which three choices found.
+    EXPECT_EQ(f.metrics.prefix_cache_hits_tokens->Value(), 3 * 64);
+
+    // The first choice is the one that a request for one gives.
+    r.id = "one";
+    r.sampling.n = 1;
+    const Sink one = f.Submit(r);
+    ASSERT_TRUE(one->Wait().ok());
+    EXPECT_EQ(one->ids(), sink->ids(0));
+    EXPECT_EQ(one->summary().usage.cached_tokens, 64);
+    f.ExpectEmptyPool();
+  }
+}
+
+TEST(Engine, APrefixFoundInTheCacheChangesNoToken) {
+  for (const std::string& path : Models()) {
+    EngineFixture f(path, 2048);
+    Request r = f.MakeRequest("cold", 3, 100, 30);
+    const Sink cold = f.Submit(r);
+    ASSERT_TRUE(cold->Wait().ok());
+    EXPECT_EQ(cold->summary().usage.cached_tokens, 0);
+    EXPECT_GT(f.engine->Stats().cache.cached_blocks, 0);
+    r.id = "warm";
+    const Sink warm = f.Submit(r);
+    ASSERT_TRUE(warm->Wait().ok());
+    EXPECT_EQ(warm->summary().usage.cached_tokens, 96);
+    EXPECT_EQ(warm->ids(), cold->ids());
+    EXPECT_EQ(f.engine->FlushCache(), 6);
+    r.id = "flushed";
+    const Sink flushed = f.Submit(r);
+    ASSERT_TRUE(flushed->Wait().ok());
+    EXPECT_EQ(flushed->summary().usage.cached_tokens, 0);
+    EXPECT_EQ(flushed->ids(), cold->ids());
+  }
+}
+
+TEST(Engine, LogprobsAreOfTheModelsOwnDistribution) {
+  EngineFixture f(Models()[0], 1024, kernels::DType::kF32);
+  Request r = f.MakeRequest("l", 3, 20, 8);
+  r.sampling.logprobs = 5;
+  const Sink sink = f.Submit(r);
+  ASSERT_TRUE(sink->Wait().ok());
+  const std::vector<TokenLogprobs> logprobs = sink->logprobs();
+  ASSERT_EQ(logprobs.size(), 8u);
+  for (size_t i = 0; i < 8; ++i) {
+    const TokenLogprobs& l = logprobs[i];
+    ASSERT_EQ(l.top.size(), 5u);
+    EXPECT_EQ(l.top[0].first, sink->ids()[i]);  // greedy
+    EXPECT_EQ(l.top[0].second, l.logprob);
+    EXPECT_LE(l.logprob, 0);
+    for (int j = 1; j < 5; ++j) EXPECT_LE(l.top[j].second, l.top[j - 1].second);
+  }
+}
+
+TEST(Engine, StopsAtIdsStringsAndEndsOfSequence) {
+  EngineFixture f(Models()[0], 1024);
+  const Sink plain = f.Submit(f.MakeRequest("plain", 9, 20, 60));
+  ASSERT_TRUE(plain->Wait().ok());
+  EXPECT_EQ(plain->finish().reason, FinishReason::kLength);
+  const std::vector<int32_t> ids = plain->ids();
+
+  Request r = f.MakeRequest("id", 9, 20, 60);
+  r.stop.stop_token_ids = {ids[10]};
+  const Sink by_id = f.Submit(r);
+  ASSERT_TRUE(by_id->Wait().ok());
+  const size_t at = std::find(ids.begin(), ids.end(), ids[10]) - ids.begin();
+  EXPECT_EQ(by_id->ids().size(), at + 1);
+  EXPECT_EQ(by_id->finish().reason, FinishReason::kStop);
+  EXPECT_EQ(by_id->finish().stop_token_id, ids[10]);
+
+  // Before min_tokens the id is not drawn.
+  r.id = "min";
+  r.stop.min_tokens = 20;
+  const Sink later = f.Submit(r);
+  ASSERT_TRUE(later->Wait().ok());
+  EXPECT_GE(later->ids().size(), 20u);
+  for (int i = 0; i < 20; ++i) EXPECT_NE(later->ids()[i], ids[10]);
+
+  const std::string text = plain->text();
+  ASSERT_GT(text.size(), 30u);
+  Request s = f.MakeRequest("string", 9, 20, 60);
+  // A string that spans tokens: from the middle of the text.
+  size_t begin = text.size() / 2;
+  while ((text[begin] & 0xc0) == 0x80) ++begin;
+  size_t end = begin + 6;
+  while (end < text.size() && (text[end] & 0xc0) == 0x80) ++end;
+  s.stop.stop = {text.substr(begin, end - begin), "never written"};
+  const Sink by_string = f.Submit(s);
+  ASSERT_TRUE(by_string->Wait().ok());
+  EXPECT_EQ(by_string->text(), text.substr(0, text.find(s.stop.stop[0])));
+  EXPECT_EQ(by_string->finish().stop_string, s.stop.stop[0]);
+}
+
+TEST(Engine, TimingsAndMetricsAddUp) {
+  EngineFixture f(Models()[0], 1024);
+  const Sink sink = f.Submit(f.MakeRequest("a", 1, 33, 12));
+  ASSERT_TRUE(sink->Wait().ok());
+  const Timings& t = sink->summary().timings;
+  EXPECT_GE(t.queue, absl::ZeroDuration());
+  EXPECT_GE(t.ttft, t.queue);
+  EXPECT_GE(t.total, t.ttft);
+  EXPECT_EQ(f.metrics.generation_tokens->Value(), 12);
+  EXPECT_EQ(f.metrics.prompt_tokens_computed->Value(), 33);
+  double states = 0, total_blocks = 0;
+  for (const prometheus::MetricFamily& family : f.metrics.Collect()) {
+    if (family.name != "mla_kv_bytes") continue;
+    for (const auto& metric : family.metric) states += metric.gauge.value;
+  }
+  const CacheStats c = f.engine->Stats().cache;
+  total_blocks = static_cast<double>(c.total_blocks);
+  EXPECT_EQ(states, total_blocks * c.block_bytes);
+  // Layers x row width x 2 bytes, from the model's own config.
+  EXPECT_EQ(c.bytes_per_token,
+            f.model->config.num_layers *
+                f.model->config.attention.Layout().row_width * 2);
+}
+
+}  // namespace
+}  // namespace mla::runtime

@@ -1,0 +1,52 @@
+// The golden checkpoints that tests run: the full set where MLA_SHARED_GOLDEN
+// names it, else those committed under tests/golden/models.
+#ifndef MLA_TESTS_SUPPORT_GOLDEN_MODELS_H_
+#define MLA_TESTS_SUPPORT_GOLDEN_MODELS_H_
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/loaded_model.h"
+#include "tests/support/test_files.h"
+
+namespace mla::testing {
+
+inline std::string GoldenModelsFolder() {
+  return SharedGolden().empty() ? TestData("models")
+                                : SharedGolden() + "/models";
+}
+
+// Folders of the wanted names that are there; a full set must have them all.
+inline std::vector<std::string> GoldenModels(
+    const std::vector<std::string>& names) {
+  std::vector<std::string> found;
+  for (const std::string& name : names) {
+    const std::string path = GoldenModelsFolder() + "/" + name;
+    if (std::filesystem::exists(path)) {
+      found.push_back(path);
+    } else {
+      EXPECT_TRUE(SharedGolden().empty()) << path << " is missing";
+    }
+  }
+  EXPECT_FALSE(found.empty());
+  return found;
+}
+
+inline std::unique_ptr<runtime::LoadedModel> LoadGolden(
+    const std::string& path,
+    kernels::DType weights_dtype = kernels::DType::kF32,
+    const std::string& backend = "cpu") {
+  runtime::LoadOptions options;
+  options.backend = backend;
+  options.threads = 2;
+  options.model.weights_dtype = weights_dtype;
+  auto model = runtime::LoadedModel::Load(path, options);
+  EXPECT_TRUE(model.ok()) << path << ": " << model.status();
+  return model.ok() ? *std::move(model) : nullptr;
+}
+
+}  // namespace mla::testing
+
+#endif  // MLA_TESTS_SUPPORT_GOLDEN_MODELS_H_
