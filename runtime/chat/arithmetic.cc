@@ -129,13 +129,24 @@ absl::StatusOr<Value> ApplyToFloats(Arithmetic op, double a, double b) {
   return absl::InternalError("no such operator");
 }
 
+// By doubling, because `count` may be large.
+MarkedText RepeatText(const MarkedText& text, int64_t count) {
+  MarkedText repeated;
+  MarkedText power = text;  // text times 1, 2, 4, ...
+  for (; count > 0; count >>= 1) {
+    if ((count & 1) != 0) repeated.Append(power);
+    if (count > 1) power.Append(MarkedText(power));
+  }
+  return repeated;
+}
+
 // Text or list times a number.
 absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
                              int64_t count) {
   const MarkedText* text = value.AsText();
   count = value.IsTrue() ? std::max<int64_t>(count, 0) : 0;
   const size_t item_bytes = text != nullptr
-                                ? text->size()
+                                ? text->cost()
                                 : value.AsList()->items.size() * sizeof(Value);
   size_t bytes = 0;
   if (__builtin_mul_overflow(item_bytes, static_cast<size_t>(count), &bytes)) {
@@ -143,9 +154,7 @@ absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
   }
   RETURN_IF_ERROR(budget.Bytes(bytes));
   if (text != nullptr) {
-    MarkedText repeated;
-    for (int64_t i = 0; i < count; ++i) repeated.Append(*text);
-    return Value::Of(std::move(repeated));
+    return Value::Of(RepeatText(*text, count));
   }
   const List& list = *value.AsList();
   std::vector<Value> items;
@@ -159,7 +168,7 @@ absl::StatusOr<Value> Concatenate(Budget& budget, const Value& left,
                                   const Value& right) {
   if (left.AsText() != nullptr && right.AsText() != nullptr) {
     RETURN_IF_ERROR(
-        budget.Bytes(left.AsText()->size() + right.AsText()->size()));
+        budget.Bytes(left.AsText()->cost() + right.AsText()->cost()));
     MarkedText joined = *left.AsText();
     joined.Append(*right.AsText());
     return Value::Of(std::move(joined));
@@ -168,6 +177,7 @@ absl::StatusOr<Value> Concatenate(Budget& budget, const Value& left,
       left.AsList()->is_tuple == right.AsList()->is_tuple) {
     std::vector<Value> items = left.AsList()->items;
     const auto& more = right.AsList()->items;
+    RETURN_IF_ERROR(budget.Bytes((items.size() + more.size()) * sizeof(Value)));
     items.insert(items.end(), more.begin(), more.end());
     return MakeList(budget, std::move(items), left.AsList()->is_tuple);
   }

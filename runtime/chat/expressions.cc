@@ -82,7 +82,7 @@ absl::StatusOr<Value> Concatenation::Run(Context& context) const {
   for (const ExpressionPtr& operand : operands) {
     ASSIGN_OR_RETURN(const Value value, operand->Evaluate(context));
     ASSIGN_OR_RETURN(const MarkedText text, ToText(context.budget(), value));
-    RETURN_IF_ERROR(context.budget().Bytes(text.size()));
+    RETURN_IF_ERROR(context.budget().Bytes(text.cost()));
     joined.Append(text);
   }
   return Value::Of(std::move(joined));

@@ -58,6 +58,12 @@ bool IsPrintable(char32_t c) {
   }
 }
 
+std::string NumericEscape(uint32_t c) {
+  if (c < 0x100) return absl::StrFormat("\\x%02x", c);
+  if (c < 0x10000) return absl::StrFormat("\\u%04x", c);
+  return absl::StrFormat("\\U%08x", c);
+}
+
 std::string ScalarText(const Value& value) {
   if (value.IsNone()) return "None";
   if (const bool* b = value.AsBool()) return *b ? "True" : "False";
@@ -115,7 +121,7 @@ class ReprWriter : public ValueWriter {
 absl::StatusOr<MarkedText> ToText(Budget& budget, const Value& value) {
   if (value.IsUndefined()) return MarkedText();
   if (const MarkedText* text = value.AsText()) {
-    RETURN_IF_ERROR(budget.Bytes(text->size()));
+    RETURN_IF_ERROR(budget.Bytes(text->cost()));
     return *text;
   }
   ReprWriter writer(budget);
@@ -165,12 +171,7 @@ std::string Repr(std::string_view text) {
     } else if (IsPrintable(c)) {
       out.append(text.substr(begin, pos - begin));
     } else {
-      const uint32_t code = c;
-      absl::StrAppendFormat(&out,
-                            code < 0x100     ? "\\x%02x"
-                            : code < 0x10000 ? "\\u%04x"
-                                             : "\\U%08x",
-                            code);
+      out.append(NumericEscape(c));
     }
   }
   out.push_back(quote);

@@ -109,7 +109,7 @@ absl::StatusOr<Value> Join(Context& context, const Value& input,
       ASSIGN_OR_RETURN(items[i], GetPath(context, items[i], *bound[1]));
     }
     ASSIGN_OR_RETURN(const MarkedText text, ToText(budget, items[i]));
-    RETURN_IF_ERROR(budget.Bytes(1 + separator.size() + text.size()));
+    RETURN_IF_ERROR(budget.Bytes(separator.cost() + text.cost()));
     if (i > 0) joined.Append(separator);
     joined.Append(text);
   }

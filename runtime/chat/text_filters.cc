@@ -94,7 +94,7 @@ absl::StatusOr<Value> Indent(Context& context, const Value& input,
   ASSIGN_OR_RETURN(const auto lines, SplitLines(budget, text));
   MarkedText result;
   for (size_t i = 0; i < lines.size(); ++i) {
-    RETURN_IF_ERROR(budget.Bytes(1 + indentation.size() + lines[i].size()));
+    RETURN_IF_ERROR(budget.Bytes(indentation.cost() + lines[i].cost()));
     if (i > 0) result.Append("\n", /*trusted=*/true);
     const bool indented = i == 0 ? first : blank || !lines[i].empty();
     if (indented) result.Append(indentation);

@@ -114,7 +114,7 @@ absl::StatusOr<Value> RemoveAffixMethod(Context& context, const Value& self,
   ASSIGN_OR_RETURN(const auto bound, arguments.Bind(name, {"affix"}, 1));
   ASSIGN_OR_RETURN(const MarkedText* affix, TextArgument(name, *bound[0]));
   const MarkedText& text = *self.AsText();
-  RETURN_IF_ERROR(context.budget().Bytes(text.size() + affix->size()));
+  RETURN_IF_ERROR(context.budget().Bytes(text.cost() + affix->size()));
   if (name == "removeprefix" && text.str().starts_with(affix->str())) {
     return Value::Of(text.Substr(affix->size(), text.size()));
   }
@@ -160,7 +160,7 @@ absl::StatusOr<Value> JoinMethod(Context& context, const Value& self,
   for (size_t i = 0; i < items.size(); ++i) {
     ASSIGN_OR_RETURN(const MarkedText* item, TextArgument(name, items[i]));
     RETURN_IF_ERROR(
-        context.budget().Bytes(self.AsText()->size() + item->size()));
+        context.budget().Bytes(self.AsText()->cost() + item->cost()));
     if (i > 0) joined.Append(*self.AsText());
     joined.Append(*item);
   }
@@ -198,7 +198,7 @@ absl::StatusOr<Value> FormatMethod(Context& context, const Value& self,
                                    const Arguments& arguments) {
   const MarkedText& format = *self.AsText();
   const std::string& text = format.str();
-  RETURN_IF_ERROR(context.budget().Bytes(text.size()));
+  RETURN_IF_ERROR(context.budget().Bytes(format.cost()));
   MarkedText out;
   size_t next = 0;
   size_t pos = 0;
@@ -230,6 +230,7 @@ absl::StatusOr<Value> FormatMethod(Context& context, const Value& self,
           absl::StrCat("format() has no argument for '{", field, "}'"));
     }
     ASSIGN_OR_RETURN(const MarkedText shown, ToText(context.budget(), *value));
+    RETURN_IF_ERROR(context.budget().Bytes(shown.cost()));
     out.Append(shown);
     pos = close + 1;
   }
