@@ -165,7 +165,7 @@ items[none:2]
 items['a':]
 items[::0]
 number[1:]
-none[:1]
+nothing[:1]
 nested[1:]
 missing[1:]
 (1, 2, 3)[1:]
@@ -417,7 +417,7 @@ word | safe
 '' | indent
 none | indent
 missing | indent
-items | indent
+number | indent
 'a' | attr('upper') is callable
 nested | attr('a')
 word | nonesuch
