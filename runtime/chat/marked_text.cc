@@ -26,26 +26,25 @@ void MarkedText::Append(std::string_view text, bool trusted) {
 }
 
 void MarkedText::Append(const MarkedText& text) {
-  size_t begin = 0;
-  for (const Run& run : text.runs_) {
-    Append(std::string_view(text.text_).substr(begin, run.end - begin),
-           run.trusted);
-    begin = run.end;
+  AppendPart(text, 0, text.size());
+}
+
+void MarkedText::AppendPart(const MarkedText& text, size_t begin, size_t end) {
+  auto run = std::partition_point(
+      text.runs_.begin(), text.runs_.end(),
+      [begin](const Run& candidate) { return candidate.end <= begin; });
+  while (begin < end && run != text.runs_.end()) {
+    const size_t stop = std::min(end, run->end);
+    Append(std::string_view(text.text_).substr(begin, stop - begin),
+           run->trusted);
+    begin = stop;
+    ++run;
   }
 }
 
 MarkedText MarkedText::Substr(size_t begin, size_t end) const {
   MarkedText result;
-  auto run = std::partition_point(
-      runs_.begin(), runs_.end(),
-      [begin](const Run& candidate) { return candidate.end <= begin; });
-  while (begin < end && run != runs_.end()) {
-    const size_t stop = std::min(end, run->end);
-    result.Append(std::string_view(text_).substr(begin, stop - begin),
-                  run->trusted);
-    begin = stop;
-    ++run;
-  }
+  result.AppendPart(*this, begin, end);
   return result;
 }
 

@@ -28,6 +28,7 @@ class MarkedText {
 
   void Append(std::string_view text, bool trusted);
   void Append(const MarkedText& text);
+  void AppendPart(const MarkedText& text, size_t begin, size_t end);
   MarkedText Substr(size_t begin, size_t end) const;
 
   // No byte came with a request.

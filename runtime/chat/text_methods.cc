@@ -204,10 +204,10 @@ absl::StatusOr<Value> FormatMethod(Context& context, const Value& self,
   size_t pos = 0;
   while (pos < text.size()) {
     const size_t brace = std::min(text.find_first_of("{}", pos), text.size());
-    out.Append(format.Substr(pos, brace));
+    out.AppendPart(format, pos, brace);
     if (brace == text.size()) break;
     if (brace + 1 < text.size() && text[brace + 1] == text[brace]) {
-      out.Append(format.Substr(brace, brace + 1));
+      out.AppendPart(format, brace, brace + 1);
       pos = brace + 2;
       continue;
     }

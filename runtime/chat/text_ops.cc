@@ -16,7 +16,7 @@ namespace mla::runtime::jinja {
 namespace {
 
 // What finding and joining one piece costs, whatever its size.
-constexpr size_t kPieceBytes = 32;
+constexpr size_t kPieceBytes = 64;
 constexpr size_t kNoBound = std::numeric_limits<size_t>::max();
 
 size_t Bound(int64_t count) {
@@ -87,6 +87,7 @@ bool IsPythonSpace(char32_t c) {
 
 size_t FindText(std::string_view text, std::string_view wanted, size_t from) {
   if (from > text.size()) return std::string_view::npos;
+  if (wanted.empty()) return from;
   const void* found = memmem(text.data() + from, text.size() - from,
                              wanted.data(), wanted.size());
   if (found == nullptr) return std::string_view::npos;
@@ -173,7 +174,7 @@ absl::StatusOr<MarkedText> Replace(Budget& budget, const MarkedText& text,
     const size_t found = FindText(bytes, from, from_pos);
     if (found == std::string_view::npos) break;
     RETURN_IF_ERROR(budget.Bytes(kPieceBytes + to.cost()));
-    result.Append(text.Substr(copied, found));
+    result.AppendPart(text, copied, found);
     result.Append(to);
     copied = from_pos = found + from.size();
     if (!from.empty()) continue;
@@ -181,7 +182,7 @@ absl::StatusOr<MarkedText> Replace(Budget& budget, const MarkedText& text,
     if (from_pos == bytes.size()) break;
     NextCharacter(bytes, &from_pos);
   }
-  result.Append(text.Substr(copied, bytes.size()));
+  result.AppendPart(text, copied, bytes.size());
   return result;
 }
 
@@ -223,7 +224,7 @@ absl::StatusOr<MarkedText> SliceText(Budget& budget, const MarkedText& text,
   MarkedText result;
   for (int64_t i = 0; i < bounds.count; ++i) {
     const int64_t at = bounds.first + i * bounds.step;
-    result.Append(text.Substr(offsets[at], offsets[at + 1]));
+    result.AppendPart(text, offsets[at], offsets[at + 1]);
   }
   return result;
 }
