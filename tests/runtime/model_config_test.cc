@@ -83,15 +83,15 @@ TEST(ModelConfig, ErrorsNameTheField) {
   expect(with("hidden_size", "128"), "'hidden_size': expected an integer");
   expect(with("hidden_size", 1.5), "'hidden_size': expected an integer");
   expect(with("hidden_size", 1e300), "'hidden_size': expected an integer");
-  expect(with("hidden_size", 1 << 30), "hidden_size is 1073741824");
+  expect(with("hidden_size", 1 << 30), "'hidden_size'");
   expect(with("num_hidden_layers", -3), "'num_hidden_layers'");
   expect(with("num_hidden_layers", 100000), "num_hidden_layers is 100000");
   expect(with("vocab_size", nullptr), "'vocab_size'");
   expect(with("num_key_value_heads", 3), "not a multiple");
   expect(with("num_key_value_heads", 0), "num_key_value_heads is 0");
-  expect(with("head_dim", 31), "is not even");
+  expect(with("head_dim", 31), "rotary dimension 31");
   expect(with("rms_norm_eps", -1.0), "rms_norm_eps");
-  expect(with("rope_theta", 0.5), "'rope_theta'");
+  expect(with("rope_theta", 0.5), "rope_theta");
   expect(with("hidden_act", "gelu"), "'gelu' is not supported");
   expect(with("eos_token_id", 99999), "eos_token_id is 99999");
   expect(with("tie_word_embeddings", "yes"), "true or false");
