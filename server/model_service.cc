@@ -75,7 +75,7 @@ v1::Model Describe(const runtime::LoadedModel& model,
   out.set_vocab_size(config.vocab_size);
   out.set_max_context_tokens(config.max_position);
   out.set_has_tokenizer(model.tokenizer != nullptr);
-  out.set_has_chat_template(model.chat_template != nullptr);
+  out.set_has_chat_template(model.chat_template.ok());
   for (const int32_t id : model.eos_token_ids) out.add_eos_token_ids(id);
   DescribeAttention(config.attention, *out.mutable_attention());
   out.set_kv_bytes_per_token(config.KvBytesPerToken(kv_dtype));

@@ -20,7 +20,7 @@
 namespace mla::testing {
 
 inline server::ServeOptions TinyServeOptions(
-    const std::string& model = "llama_gqa_tied") {
+    const std::string& model = "qwen2") {
   server::ServeOptions options;
   options.model = GoldenModelPath(model);
   options.load.model.weights_dtype = kernels::DType::kF32;
