@@ -106,7 +106,7 @@ absl::StatusOr<TokenIds> ConvertPrompt(const v1::GenerateRequest& in,
 
 absl::StatusOr<TokenIds> ConvertTokenize(const v1::TokenizeRequest& in,
                                          const runtime::LoadedModel& model) {
-  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  RETURN_IF_ERROR(CheckModel(in.model(), model.name));
   switch (in.input_case()) {
     case v1::TokenizeRequest::kText:
       return EncodeText(in.text(),
@@ -122,7 +122,7 @@ absl::StatusOr<TokenIds> ConvertTokenize(const v1::TokenizeRequest& in,
 
 absl::StatusOr<std::string> ConvertDetokenize(
     const v1::DetokenizeRequest& in, const runtime::LoadedModel& model) {
-  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  RETURN_IF_ERROR(CheckModel(in.model(), model.name));
   RETURN_IF_ERROR(NeedTokenizer(model));
   ASSIGN_OR_RETURN(
       const TokenIds ids,

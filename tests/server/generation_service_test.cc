@@ -325,7 +325,9 @@ TEST_F(GenerationServiceTest, AFullQueueSaysWhenToTryAgain) {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     calls.push_back(
         stub->Generate(contexts.back().get(), Request({1}, kLongest)));
-    if (i == 0) ASSERT_TRUE(calls[0]->Read(&response));
+    if (i == 0) {
+      ASSERT_TRUE(calls[0]->Read(&response));
+    }
   }
   ASSERT_TRUE(Eventually(
       [&] { return server->engine().Stats().waiting_requests == 1; }));

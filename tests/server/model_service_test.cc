@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/support/golden_model.h"
+#include "tests/support/golden_models.h"
 
 namespace mla::server {
 namespace {
@@ -10,7 +10,8 @@ namespace {
 using kernels::DType;
 
 TEST(Describe, AnMlaModelCachesItsLatentAndRotaryKey) {
-  const auto model = testing::LoadGoldenModel("deepseek_v2_lite");
+  const auto model =
+      testing::LoadGolden(testing::GoldenModelsFolder() + "/deepseek_v2_lite");
   ASSERT_NE(model, nullptr);
   const auto card = Describe(*model, DType::kF32, DType::kBF16);
   EXPECT_EQ(card.name(), "deepseek_v2_lite");
@@ -26,7 +27,8 @@ TEST(Describe, AnMlaModelCachesItsLatentAndRotaryKey) {
 }
 
 TEST(Describe, AGqaModelHasALatentGroupForEachKeyHead) {
-  const auto model = testing::LoadGoldenModel("qwen2");
+  const auto model =
+      testing::LoadGolden(testing::GoldenModelsFolder() + "/qwen2");
   ASSERT_NE(model, nullptr);
   const auto card = Describe(*model, DType::kF32, DType::kF32);
   EXPECT_EQ(card.attention().kind(), "gqa");

@@ -14,7 +14,7 @@
 #include "server/error_details.h"
 #include "server/limits.h"
 #include "server/prompt_conversion.h"
-#include "tests/support/golden_model.h"
+#include "tests/support/golden_models.h"
 
 namespace mla::server {
 namespace {
@@ -30,7 +30,8 @@ constexpr int kLimit = 512;  // the model's context
 constexpr int kVocab = 1200;
 
 const runtime::LoadedModel& Model() {
-  static const auto* const model = testing::LoadGoldenModel("qwen2").release();
+  static const auto* const model =
+      testing::LoadGolden(testing::GoldenModelsFolder() + "/qwen2").release();
   return *model;
 }
 

@@ -15,14 +15,14 @@
 #include "mla/serving/v1/generation.grpc.pb.h"
 #include "server/address.h"
 #include "server/serving.h"
-#include "tests/support/golden_model.h"
+#include "tests/support/golden_models.h"
 
 namespace mla::testing {
 
 inline server::ServeOptions TinyServeOptions(
     const std::string& model = "qwen2") {
   server::ServeOptions options;
-  options.model = GoldenModelPath(model);
+  options.model = GoldenModelsFolder() + "/" + model;
   options.load.model.weights_dtype = kernels::DType::kF32;
   options.load.threads = 2;
   options.engine.kv_dtype = kernels::DType::kF32;
