@@ -303,6 +303,8 @@ TEST_F(GenerationServiceTest, AStreamWhoseClientStallsIsAbandoned) {
   v1::GenerateRequest request = HugeAnswer();
   request.mutable_sampling()->set_n(8);  // above the window, below the bound
   const auto reader = stub->Generate(&context, request);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));  // and then nothing more
   EXPECT_TRUE(Eventually([&] {
     const std::string page = server.Page("/metrics");
     return page.find("mla_grpc_streams_active{model=\"qwen2\"} 1\n") ==
