@@ -169,6 +169,15 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
     return absl::UnimplementedError(absl::StrCat(
         "config field 'hidden_act': '", activation, "' is not supported"));
   }
+  if (config.contains("quantization_config") &&
+      config["quantization_config"].is_object()) {
+    ASSIGN_OR_RETURN(
+        const std::string method,
+        ReadString(config["quantization_config"], "quant_method", "unnamed"));
+    return absl::UnimplementedError(
+        absl::StrCat("config field 'quantization_config': method '", method,
+                     "' is not supported"));
+  }
   ASSIGN_OR_RETURN(c.vocab_size, ReadSize(config, "vocab_size"));
   ASSIGN_OR_RETURN(c.hidden_size, ReadSize(config, "hidden_size"));
   ASSIGN_OR_RETURN(c.num_layers, ReadSize(config, "num_hidden_layers"));

@@ -95,6 +95,8 @@ TEST(ModelConfig, ErrorsNameTheField) {
   expect(with("hidden_act", "gelu"), "'gelu' is not supported");
   expect(with("eos_token_id", 99999), "eos_token_id is 99999");
   expect(with("tie_word_embeddings", "yes"), "true or false");
+  expect(with("quantization_config", {{"quant_method", "fp8"}}),
+         "method 'fp8'");
   expect(ErrorOf(json::array()), "is not supported");
 
   json windowed = good;
