@@ -17,13 +17,13 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "runtime/choice.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
 #include "runtime/model.h"
+#include "runtime/mutex.h"
 #include "runtime/scheduler.h"
 #include "runtime/status_macros.h"
 #include "spdlog/spdlog.h"
@@ -46,6 +46,13 @@ struct Live {
 };
 
 double Seconds(absl::Duration d) { return absl::ToDoubleSeconds(d); }
+
+absl::Status QueueFull(const char* bound, const std::string& waiting) {
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("the queue is full: ", waiting, " wait"));
+  status.SetPayload(kQueueBoundPayload, absl::Cord(bound));
+  return status;
+}
 
 // The rows of a plan, generated tokens first (see StepBatch).
 StepBatch MakeBatch(const StepPlan& plan) {
@@ -105,7 +112,7 @@ class Engine::Impl {
 
   ~Impl() {
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       stopping_ = true;
     }
     thread_.join();
@@ -120,7 +127,7 @@ class Engine::Impl {
   absl::Status Submit(Request request) {
     RETURN_IF_ERROR(Check(request));
     const auto tokens = static_cast<int64_t>(request.prompt.size());
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     if (draining_ || stopping_) {
       return absl::UnavailableError("the server is draining");
     }
@@ -129,13 +136,12 @@ class Engine::Impl {
           absl::StrCat("a request with id '", request.id, "' is running"));
     }
     if (queued_requests_ >= options_.max_queued_requests) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the queue is full: ", queued_requests_, " requests wait"));
+      return QueueFull("requests", absl::StrCat(queued_requests_, " requests"));
     }
     if (queued_requests_ > 0 &&
         queued_tokens_ + tokens > options_.max_queued_tokens) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the queue is full: ", queued_tokens_, " prompt tokens wait"));
+      return QueueFull("tokens",
+                       absl::StrCat(queued_tokens_, " prompt tokens"));
     }
     ++queued_requests_;
     queued_tokens_ += tokens;
@@ -147,7 +153,7 @@ class Engine::Impl {
   }
 
   bool Cancel(std::string_view id) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     const auto it = live_ids_.find(std::string(id));
     if (it == live_ids_.end()) return false;
     cancelled_.push_back(it->second);
@@ -155,20 +161,17 @@ class Engine::Impl {
   }
 
   void Drain() {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     draining_ = true;
   }
 
   bool WaitIdle(absl::Time deadline) {
-    absl::MutexLock lock(&mu_);
-    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return unended_ == 0;
-    };
-    return mu_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+    MutexLock lock(&mu_);
+    return mu_.AwaitUntil([this] { return unended_ == 0; }, deadline);
   }
 
   EngineStats Stats() const {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     EngineStats stats = stats_;  // of the last step; the queue may have grown
     FillQueue(stats);
     return stats;
@@ -177,7 +180,7 @@ class Engine::Impl {
   int64_t FlushCache() {
     Flush flush;
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       if (stopping_) return 0;
       flushes_.push_back(&flush);
     }
@@ -188,7 +191,7 @@ class Engine::Impl {
  private:
   struct Flush {
     int64_t blocks = 0;
-    absl::Notification done;
+    Notification done;
   };
 
   // ---- any thread
@@ -254,12 +257,12 @@ class Engine::Impl {
     std::vector<Flush*> flushes;
     bool stopping;
     {
-      absl::MutexLock lock(&mu_);
-      const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      MutexLock lock(&mu_);
+      const auto work = [this] {
         return stopping_ || !inbox_.empty() || !cancelled_.empty() ||
                !flushes_.empty();
       };
-      if (live_.empty()) mu_.Await(absl::Condition(&work));
+      if (live_.empty()) mu_.Await(work);
       arrived.swap(inbox_);
       cancelled.swap(cancelled_);
       flushes.swap(flushes_);
@@ -433,12 +436,12 @@ class Engine::Impl {
     const auto owner = live_.extract(live.serial);
     {
       // Whoever hears of the end may use the id again at once.
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       live_ids_.erase(live.request.id);
     }
     PublishStats();
     live.request.sink->OnDone(status, summary);
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     --unended_;
   }
 
@@ -460,7 +463,7 @@ class Engine::Impl {
   }
 
   void Dequeue(const Live& live) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     --queued_requests_;
     queued_tokens_ -= static_cast<int64_t>(live.request.prompt.size());
   }
@@ -478,7 +481,7 @@ class Engine::Impl {
     c.cached_blocks = pool.cached();
     c.active_tokens = scheduler_.active_tokens();
     c.cached_tokens = scheduler_.cached_tokens();
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     FillQueue(stats);
     stats_ = stats;
     metrics_.SetStats(stats);
@@ -510,7 +513,7 @@ class Engine::Impl {
   uint64_t next_order_ = 0;
   std::random_device seeds_;
 
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   std::vector<std::unique_ptr<Live>> inbox_ ABSL_GUARDED_BY(mu_);
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);  // serials
   std::vector<Flush*> flushes_ ABSL_GUARDED_BY(mu_);

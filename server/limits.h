@@ -60,7 +60,6 @@ inline constexpr int kMaxBatchRequests = 64;
 inline constexpr int kMaxChatMessages = 4096;
 inline constexpr int kMaxChatTools = 256;
 inline constexpr size_t kMaxRoleBytes = 64;
-inline constexpr int kMaxJsonDepth = 32;  // of tools and template arguments
 
 // Error details travel in a header, and clients refuse more than 8 KiB there.
 inline constexpr int kMaxReportedViolations = 8;

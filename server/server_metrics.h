@@ -12,13 +12,15 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "mla/serving/v1/model.pb.h"
 
 namespace mla::server {
 
 class ServerMetrics {
  public:
-  // `registry` outlives this. `model` is every series' label.
-  ServerMetrics(prometheus::Registry& registry, const std::string& model);
+  // `registry` outlives this. The model's name is every series' label.
+  ServerMetrics(prometheus::Registry& registry,
+                const serving::v1::Model& model);
 
   // A generation request ended with `status`; `finish_reason` is "stop",
   // "length", or "none" when it did not come to its end.

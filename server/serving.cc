@@ -20,6 +20,7 @@
 #include "server/http_listener.h"
 #include "server/log.h"
 #include "server/model_service.h"
+#include "server/process_metrics.h"
 #include "server/server_metrics.h"
 #include "server/warm_up.h"
 
@@ -64,9 +65,13 @@ class ServingImpl final : public Serving {
   // First, so that probes are answered while a large model loads.
   absl::Status OpenHttp() {
     const auto collect = [this] {
-      const runtime::Metrics* metrics = scraped_;
-      return metrics == nullptr ? std::vector<prometheus::MetricFamily>()
-                                : metrics->Collect();
+      std::vector<prometheus::MetricFamily> families = ProcessMetrics();
+      if (const runtime::Metrics* metrics = scraped_) {
+        for (auto& family : metrics->Collect()) {
+          families.push_back(std::move(family));
+        }
+      }
+      return families;
     };
     ASSIGN_OR_RETURN(
         http_, HttpListener::Create(options_.http_listen, collect, readiness_));
@@ -107,7 +112,9 @@ class ServingImpl final : public Serving {
     const runtime::CacheStats cache = engine_->Stats().cache;
     Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
                cache.total_blocks, cache.block_tokens, cache.bytes_per_token);
-    server_metrics_.emplace(metrics_->registry(), model_->name);
+    description_ = Describe(*model_, options_.load.model.weights_dtype,
+                            options_.engine.kv_dtype);
+    server_metrics_.emplace(metrics_->registry(), description_);
     calls_.emplace(absl::Seconds(options_.stream_stall_seconds),
                    *server_metrics_);
     return absl::OkStatus();
@@ -116,8 +123,7 @@ class ServingImpl final : public Serving {
   absl::Status OpenGrpc() {
     generation_ =
         MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
-    models_ = MakeModelService(*model_, options_.load.model.weights_dtype,
-                               options_.engine.kv_dtype);
+    models_ = MakeModelService(description_);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(
         grpc_, GrpcListener::Create(
@@ -151,6 +157,7 @@ class ServingImpl final : public Serving {
   Readiness readiness_;
   std::unique_ptr<HttpListener> http_;
   std::unique_ptr<runtime::LoadedModel> model_;
+  serving::v1::Model description_;
   std::optional<ServerMetrics> server_metrics_;
   std::optional<CallRegistry> calls_;
   std::unique_ptr<runtime::Engine> engine_;

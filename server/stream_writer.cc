@@ -146,7 +146,7 @@ size_t StreamWriter::PendingBytes() const {
 }
 
 void StreamWriter::Abandon() {
-  Log().warn("stream abandoned id={} reason=client stopped reading",
+  Log().warn("stream abandoned, its client stopped reading id={}",
              request_id_);
   Interrupt(Interruption::kSlowClient);
   runtime::MutexLock lock(&mu_);

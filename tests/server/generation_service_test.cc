@@ -109,7 +109,7 @@ class GenerationServiceTest : public ::testing::Test {
       return server_->Page("/metrics")
                  .find(
                      "mla_grpc_streams_active{model="
-                     "\"llama_gqa_tied\"} 0\n") != std::string::npos;
+                     "\"qwen2\"} 0\n") != std::string::npos;
     }));
   }
 
@@ -156,7 +156,7 @@ TEST_F(GenerationServiceTest, ABatchWithABadRequestRunsNothing) {
   const int64_t before = (*server_)->engine().Stats().cache.cached_blocks;
   v1::BatchGenerateRequest batch;
   *batch.add_requests() = Request(std::vector<uint32_t>(200, 9), 5);
-  *batch.add_requests() = Request({1280}, 5);
+  *batch.add_requests() = Request({1200}, 5);
   v1::BatchGenerateResponse results;
   grpc::ClientContext context;
   const grpc::Status status = stub_->BatchGenerate(&context, batch, &results);
@@ -264,7 +264,7 @@ TEST_F(GenerationServiceTest, RandomEndsLeaveNothingBehind) {
       for (int i = 0; i < kCallsEach; ++i) {
         grpc::ClientContext context;
         v1::GenerateRequest request =
-            Request({static_cast<uint32_t>(random() % 1280)}, 40);
+            Request({static_cast<uint32_t>(random() % 1200)}, 40);
         request.mutable_sampling()->set_n(1 + random() % 3);
         const uint32_t end = random() % 4;
         if (end == 0) {
@@ -303,9 +303,11 @@ TEST_F(GenerationServiceTest, AStreamWhoseClientStallsIsAbandoned) {
   v1::GenerateRequest request = HugeAnswer();
   request.mutable_sampling()->set_n(8);  // above the window, below the bound
   const auto reader = stub->Generate(&context, request);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));  // and then nothing more
   EXPECT_TRUE(Eventually([&] {
     const std::string page = server.Page("/metrics");
-    return page.find("mla_grpc_streams_active{model=\"llama_gqa_tied\"} 1\n") ==
+    return page.find("mla_grpc_streams_active{model=\"qwen2\"} 1\n") ==
                std::string::npos &&
            server->engine().Stats().running_requests == 0;
   }));
@@ -325,7 +327,9 @@ TEST_F(GenerationServiceTest, AFullQueueSaysWhenToTryAgain) {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     calls.push_back(
         stub->Generate(contexts.back().get(), Request({1}, kLongest)));
-    if (i == 0) ASSERT_TRUE(calls[0]->Read(&response));
+    if (i == 0) {
+      ASSERT_TRUE(calls[0]->Read(&response));
+    }
   }
   ASSERT_TRUE(Eventually(
       [&] { return server->engine().Stats().waiting_requests == 1; }));
@@ -341,7 +345,7 @@ TEST_F(GenerationServiceTest, AFullQueueSaysWhenToTryAgain) {
   EXPECT_EQ(std::string(pushback->second.data(), pushback->second.size()),
             "1000");
   EXPECT_THAT(server.Page("/metrics"),
-              HasSubstr("mla_admission_rejections_total{model=\"llama_gqa_tied"
+              HasSubstr("mla_admission_rejections_total{model=\"qwen2"
                         "\",reason=\"queue_full\"} 1"));
   for (const auto& call_context : contexts) call_context->TryCancel();
   for (const auto& call : calls) ReadAll(*call);
