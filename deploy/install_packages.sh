@@ -16,9 +16,8 @@ declare -A packages=(
   [model]="ca-certificates curl python3 python3-pip"
   [test]="clang-14 clang-format-14 libclang-rt-14-dev libgmock-dev libgtest-dev
     prometheus python3-venv shellcheck"
-  [runtime]="ca-certificates libabsl20220623 libcpp-httplib0.11 libgrpc++1.51
-    libpcre2-8-0 libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3
-    libutf8proc2"
+  [runtime]="libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libpcre2-8-0
+    libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2"
 )
 
 [ $# -gt 0 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2; }
