@@ -6,7 +6,6 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <deque>
 #include <exception>
 #include <limits>
 #include <map>
@@ -24,6 +23,7 @@
 #include "runtime/metrics.h"
 #include "runtime/model.h"
 #include "runtime/mutex.h"
+#include "runtime/plan_batch.h"
 #include "runtime/scheduler.h"
 #include "runtime/status_macros.h"
 #include "spdlog/spdlog.h"
@@ -52,45 +52,6 @@ absl::Status QueueFull(const char* bound, const std::string& waiting) {
       absl::StrCat("the queue is full: ", waiting, " wait"));
   status.SetPayload(kQueueBoundPayload, absl::Cord(bound));
   return status;
-}
-
-// The rows of a plan, generated tokens first (see StepBatch).
-StepBatch MakeBatch(const StepPlan& plan) {
-  StepBatch batch;
-  batch.tokens.reserve(plan.num_tokens);
-  // Adds tokens [first, end) of an entry's sequence as one span.
-  const auto add = [&](const ScheduledTokens& entry, int first, int end,
-                       std::vector<StepSpan>& spans) {
-    if (first >= end) return;
-    const Sequence& s = *entry.sequence;
-    spans.push_back(
-        {{batch.num_tokens(), end - first, first, s.block_table.data()},
-         s.long_prompt});
-    batch.tokens.insert(batch.tokens.end(), s.tokens.begin() + first,
-                        s.tokens.begin() + end);
-  };
-  std::vector<int> last_row(plan.entries.size());
-  for (const bool generated : {true, false}) {
-    for (size_t i = 0; i < plan.entries.size(); ++i) {
-      const ScheduledTokens& entry = plan.entries[i];
-      const Sequence& s = *entry.sequence;
-      const int end = s.computed + entry.count;
-      const int border = std::clamp(s.prompt_tokens, s.computed, end);
-      if (generated) {
-        add(entry, border, end, batch.generated);
-      } else {
-        add(entry, s.computed, border, batch.prompt);
-      }
-      const bool last_is_generated = end > s.prompt_tokens;
-      if (generated == last_is_generated) {
-        last_row[i] = batch.num_tokens() - 1;
-      }
-    }
-  }
-  for (size_t i = 0; i < plan.entries.size(); ++i) {
-    if (plan.entries[i].samples()) batch.logit_rows.push_back(last_row[i]);
-  }
-  return batch;
 }
 
 }  // namespace
@@ -271,9 +232,7 @@ class Engine::Impl {
     for (std::unique_ptr<Live>& live : arrived) Accept(std::move(live));
     for (const uint64_t serial : cancelled) {
       const auto it = live_.find(serial);
-      if (it == live_.end()) continue;  // it ended meanwhile
-      metrics_.cancellations->Increment();
-      End(*it->second, absl::CancelledError("the request was cancelled"));
+      if (it != live_.end()) Drop(*it->second);  // else it ended meanwhile
     }
     for (Flush* flush : flushes) {
       flush->blocks = scheduler_.Flush();
@@ -323,13 +282,22 @@ class Engine::Impl {
     for (const auto& [serial, live] : live_) {
       if (live->request.deadline <= now) expired.push_back(live.get());
     }
-    for (Live* live : expired) {
-      metrics_.deadline_drops->Increment();
-      End(*live, absl::DeadlineExceededError(
-                     live->started == absl::InfiniteFuture()
-                         ? "the deadline passed while the request waited"
-                         : "the deadline passed while tokens were generated"));
+    for (Live* live : expired) Drop(*live);
+  }
+
+  // Ends a request before its time. gRPC cancels a call whose deadline passes,
+  // so what arrives as a cancellation may be a deadline.
+  void Drop(Live& live) {
+    if (live.request.deadline > absl::Now()) {
+      metrics_.cancellations->Increment();
+      End(live, absl::CancelledError("the request was cancelled"));
+      return;
     }
+    metrics_.deadline_drops->Increment();
+    End(live, absl::DeadlineExceededError(
+                  live.started == absl::InfiniteFuture()
+                      ? "the deadline passed while the request waited"
+                      : "the deadline passed while tokens were generated"));
   }
 
   void Step() {
@@ -337,7 +305,7 @@ class Engine::Impl {
     const StepPlan plan = scheduler_.Schedule();
     NoteAdmissions(plan);
     if (plan.entries.empty()) return;
-    const StepBatch batch = MakeBatch(plan);
+    const StepBatch batch = PlanBatch(plan);
     std::vector<Sequence*> sampled;
     for (const ScheduledTokens& entry : plan.entries) {
       if (entry.samples()) sampled.push_back(entry.sequence);

@@ -51,7 +51,7 @@ sources=$(find kernels runtime server tests -name '*.h' -o -name '*.cc' -o -name
 # shellcheck disable=SC2086
 check clang-format clang-format-14 --dry-run --Werror $sources
 check layering python3 tests/layering_test.py
-check shellcheck shellcheck deploy/*.sh tests/*.sh tests/*/*.sh .ci/run
+check shellcheck shellcheck deploy/*.sh tests/*.sh tests/bench/*.sh .ci/run
 
 # build_and_test PRESET CTEST-ARGS...
 build_and_test() {

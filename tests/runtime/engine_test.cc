@@ -70,6 +70,17 @@ TEST(Engine, ADeadlineEndsARequestWhereverItIs) {
   f.ExpectEmptyPool();
 }
 
+TEST(Engine, ACancellationAfterTheDeadlineCountsAsTheDeadline) {
+  EngineFixture f(Models()[0], 1024);
+  Request late = f.MakeRequest("late", 1, 20, 400);
+  late.deadline = absl::Now() - absl::Seconds(1);
+  const Sink sink = f.Submit(late);
+  f.engine->Cancel("late");
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sink->Wait()));
+  EXPECT_EQ(f.metrics.deadline_drops->Value(), 1);
+  EXPECT_EQ(f.metrics.cancellations->Value(), 0);
+}
+
 TEST(Engine, TheQueueIsBoundedInRequestsAndTokens) {
   EngineFixture f(Models()[0], 512);
   f.options.max_running = 1;
