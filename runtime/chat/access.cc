@@ -151,7 +151,10 @@ absl::StatusOr<Value> GetSlice(Context& context, const Value& value,
     return Value::Of(std::move(part));
   }
   const List* list = value.AsList();
-  if (list == nullptr) return NoAttribute(value, "slice");
+  if (list == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", value.TypeName(), "' object is not subscriptable"));
+  }
   const SliceBounds bounds = ClipSlice(static_cast<int64_t>(list->items.size()),
                                        first, end, stride.value_or(1));
   RETURN_IF_ERROR(context.budget().Steps(bounds.count / 8));

@@ -17,7 +17,7 @@ class Budget {
  public:
   // A published template needs about a hundred steps a message, and copies what
   // it is given a few times. The depth keeps a thread's stack below a megabyte.
-  static constexpr size_t kMaxSteps = 10'000'000;
+  static constexpr size_t kMaxSteps = 4'000'000;
   static constexpr size_t kMaxBytes = size_t{256} << 20;
   static constexpr int kMaxDepth = 600;
 

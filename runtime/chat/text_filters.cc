@@ -89,6 +89,11 @@ absl::StatusOr<Value> Indent(Context& context, const Value& input,
   const bool first = bound[1] != nullptr && bound[1]->IsTrue();
   const bool blank = bound[2] != nullptr && bound[2]->IsTrue();
   ASSIGN_OR_RETURN(const MarkedText indentation, Indentation(bound[0], 4));
+  if (input.IsUndefined()) return UndefinedError(input);
+  if (input.AsText() == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("indent() takes a str, not '", input.TypeName(), "'"));
+  }
   ASSIGN_OR_RETURN(MarkedText text, ToText(budget, input));
   text.Append("\n", /*trusted=*/true);  // else a last empty line is lost
   ASSIGN_OR_RETURN(const auto lines, SplitLines(budget, text));
@@ -171,8 +176,10 @@ absl::StatusOr<Value> Float(Context& context, const Value& input,
 absl::StatusOr<Value> Abs(Context& context, const Value& input,
                           const Arguments& arguments) {
   RETURN_IF_ERROR(arguments.Bind("abs", {}, 0).status());
-  const auto number = input.AsNumber();
-  if (number.has_value() && *number >= 0) return input;
+  if (const auto whole = input.AsWhole(); whole.has_value() && *whole >= 0) {
+    return Value::Of(*whole);
+  }
+  if (const double* d = input.AsFloat()) return Value::Of(std::abs(*d));
   return Negate(input);
 }
 
@@ -192,7 +199,7 @@ absl::StatusOr<Value> Round(Context& context, const Value& input,
           ? bound[1]->AsText()->str()
           : "common";
   if (method == "common") {
-    if (input.AsInt() != nullptr) return input;
+    if (const auto whole = input.AsWhole()) return Value::Of(*whole);
     // printf rounds the exact binary value, halves to even, as Python does.
     double rounded = *number;
     (void)absl::SimpleAtod(absl::StrFormat("%.*f", precision, *number),

@@ -238,8 +238,12 @@ absl::StatusOr<MarkedText> ChangeCase(Budget& budget, const MarkedText& text,
         static_cast<utf8proc_int32_t>(NextCharacter(text.str(), &pos));
     const bool upper =
         wanted == Case::kUpper || (wanted != Case::kLower && at_start);
-    const auto mapped = upper ? utf8proc_toupper(c) : utf8proc_tolower(c);
-    AppendUtf8(static_cast<char32_t>(mapped), &changed);
+    if (upper && c == 0xDF) {  // sharp s: the one common letter that grows
+      changed += wanted == Case::kUpper ? "SS" : "Ss";
+    } else {
+      const auto mapped = upper ? utf8proc_toupper(c) : utf8proc_tolower(c);
+      AppendUtf8(static_cast<char32_t>(mapped), &changed);
+    }
     const bool cased = utf8proc_toupper(c) != c || utf8proc_tolower(c) != c;
     at_start =
         (wanted == Case::kTitle && !cased) ||

@@ -55,7 +55,8 @@ struct SliceBounds {
 SliceBounds ClipSlice(int64_t length, std::optional<int64_t> start,
                       std::optional<int64_t> stop, int64_t step);
 
-// Upper and lower case by the simple mappings: one character for one.
+// Upper and lower case by Unicode's simple mappings, one character for one, but
+// for the sharp s.
 enum class Case { kUpper, kLower, kCapitalized, kTitle, kJinjaTitle };
 absl::StatusOr<MarkedText> ChangeCase(Budget& budget, const MarkedText& text,
                                       Case wanted);

@@ -8,6 +8,7 @@
 #include "runtime/chat/arithmetic.h"
 #include "runtime/chat/comparison.h"
 #include "runtime/chat/objects.h"
+#include "runtime/chat/printing.h"
 #include "runtime/chat/text_ops.h"
 #include "runtime/status_macros.h"
 
@@ -32,28 +33,27 @@ bool IsFloat(const Value& value) { return value.AsFloat() != nullptr; }
 bool IsNumber(const Value& value) { return value.AsNumber().has_value(); }
 bool IsString(const Value& value) { return value.AsText() != nullptr; }
 bool IsMapping(const Value& value) { return value.AsDict() != nullptr; }
-// Undefined has a length, 0, and can be iterated, in vain.
+// Undefined has a length, 0, and can be iterated and called, in vain.
 bool IsSequence(const Value& value) {
   return value.AsText() != nullptr || value.AsList() != nullptr ||
          value.AsDict() != nullptr || value.IsUndefined();
 }
 bool IsCallable(const Value& value) {
-  return value.AsObject<Callable>() != nullptr;
+  return value.AsObject<Callable>() != nullptr || value.IsUndefined();
 }
 
 // Tests of a text or a number.
 absl::StatusOr<bool> IsInCase(Context& context, const Value& value,
                               Case wanted) {
-  const MarkedText* text = value.AsText();
-  if (text == nullptr) return false;
+  ASSIGN_OR_RETURN(const MarkedText text, ToText(context.budget(), value));
   ASSIGN_OR_RETURN(const MarkedText changed,
-                   ChangeCase(context.budget(), *text, wanted));
+                   ChangeCase(context.budget(), text, wanted));
   // str.isupper() also wants a letter that has case at all.
   ASSIGN_OR_RETURN(
       const MarkedText opposite,
-      ChangeCase(context.budget(), *text,
+      ChangeCase(context.budget(), text,
                  wanted == Case::kUpper ? Case::kLower : Case::kUpper));
-  return changed.str() == text->str() && opposite.str() != text->str();
+  return changed.str() == text.str() && opposite.str() != text.str();
 }
 
 absl::StatusOr<bool> IsDivisible(Context& context, const Value& value,

@@ -74,6 +74,7 @@ absl::Status CheckArrays(const GgufVocab& gguf) {
 absl::Status AddTokens(const GgufVocab& gguf, Tokenizer::Parts* parts) {
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const std::string& text = gguf.tokens[id];
+    if (text.empty()) continue;  // a hole: some files have several
     if (FindInvalidUtf8(text) != std::string_view::npos) {
       return absl::InvalidArgumentError(
           absl::StrCat("token ", id, " is not valid UTF-8"));

@@ -36,6 +36,20 @@ TEST(Regex, SpaceIsUnicodeWhiteSpaceOnly) {
   EXPECT_THAT(FindAll(R"(\S+)", "a\u180Eb c"), ElementsAre("a\u180Eb", "c"));
 }
 
+// Their categories are those of Unicode 16; bookworm's PCRE2 knows 14.
+TEST(Regex, KnowsCharactersThatPcre2DoesNot) {
+  const char* const pink_heart = "\U0001FA77";   // So since Unicode 15
+  const char* const kawi_letter = "\U00011F04";  // Lo since Unicode 15
+  EXPECT_THAT(FindAll(R"( ?\p{S})", std::string("a ") + pink_heart),
+              ElementsAre(std::string(" ") + pink_heart));
+  EXPECT_THAT(FindAll(R"([^\p{L}]+)", std::string("a") + kawi_letter + "1"),
+              ElementsAre("1"));
+  EXPECT_THAT(FindAll(R"(\P{L})", std::string("1") + kawi_letter),
+              ElementsAre("1"));
+  EXPECT_THAT(FindAll(R"([\p{L}\p{N}]+)", std::string("é") + kawi_letter),
+              ElementsAre(std::string("é") + kawi_letter));
+}
+
 TEST(Regex, DollarMatchesBeforeEveryNewline) {
   EXPECT_THAT(FindAll(R"(a$)", "a\na"), ElementsAre("a", "a"));
 }

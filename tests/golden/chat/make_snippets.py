@@ -164,6 +164,10 @@ items[5:1]
 items[none:2]
 items['a':]
 items[::0]
+number[1:]
+nothing[:1]
+nested[1:]
+missing[1:]
 (1, 2, 3)[1:]
 word[0]
 word[-1]
@@ -255,6 +259,7 @@ text.rstrip()
 'hello wORLD it\'s'.title()
 'hELLO'.capitalize()
 'éa'.capitalize()
+'ßaß'.title()
 'a-b-c'.replace('-', '+')
 'a-b-c'.replace('-', '+', 1)
 'abc'.replace('', '-')
@@ -389,6 +394,9 @@ missing | int
 'x' | float(1.5)
 -3 | abs
 -2.5 | abs
+true | abs
+yes | round
+missing is callable
 2.5 | round
 3.5 | round
 2.567 | round(2)
@@ -407,6 +415,9 @@ word | safe
 'a\nb\n\nc' | indent(2, first=true, blank=true)
 'a\nb\n' | indent('> ')
 '' | indent
+none | indent
+missing | indent
+number | indent
 'a' | attr('upper') is callable
 nested | attr('a')
 word | nonesuch
@@ -470,6 +481,7 @@ word is callable
 'abc' is lower
 'ABC' is upper
 'Abc' is upper
+nested is lower
 '1' is upper
 3 is eq 3
 3 is equalto(3)
