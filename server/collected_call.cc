@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "server/call_deadline.h"
 #include "server/grpc_status.h"
 #include "server/no_throw.h"
 #include "server/response_conversion.h"
@@ -67,6 +66,7 @@ void CollectedCall::Begin(std::vector<runtime::Request> requests,
     results_.resize(requests.size());
     states_.resize(requests.size(), State::kNotSubmitted);
     remaining_ = requests.size();
+    deadline_ = requests.front().deadline;  // the call's, as every request's
   }
   for (size_t i = 0; i < requests.size(); ++i) {
     absl::Status status = Submit(i, std::move(requests[i]));
@@ -130,16 +130,14 @@ void CollectedCall::Ended(size_t index, absl::Status status,
   }
 }
 
-void CollectedCall::OnCancel() {
-  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
-                                               : Interruption::kClientGone);
-}
+void CollectedCall::OnCancel() { Interrupt(Interruption::kClientGone); }
 
 void CollectedCall::Interrupt(Interruption why) {
   {
     runtime::MutexLock lock(&mu_);
     if (remaining_ == 0 || interruption_ != Interruption::kNone) return;
-    interruption_ = why;
+    // gRPC cancels a call whose deadline has passed.
+    interruption_ = absl::Now() < deadline_ ? why : Interruption::kDeadline;
   }
   CancelLive();
 }

@@ -84,6 +84,7 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
   size_t remaining_ ABSL_GUARDED_BY(mu_) = 0;  // not yet ended
   absl::Status first_error_ ABSL_GUARDED_BY(mu_);
   Interruption interruption_ ABSL_GUARDED_BY(mu_) = Interruption::kNone;
+  absl::Time deadline_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   bool closed_ ABSL_GUARDED_BY(mu_) = false;  // call_ is gone
 };

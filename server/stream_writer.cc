@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/time/clock.h"
-#include "server/call_deadline.h"
 #include "server/grpc_status.h"
 #include "server/limits.h"
 #include "server/log.h"
@@ -27,6 +26,7 @@ void StreamWriter::Begin(runtime::Request request) {
   {
     runtime::MutexLock lock(&mu_);
     running_ = true;
+    deadline_ = request.deadline;
   }
   absl::Status status = generation_.engine.Submit(std::move(request));
   if (!status.ok()) Refuse(ExplainRefusal(std::move(status)));
@@ -119,16 +119,14 @@ void StreamWriter::OnWriteDone(bool ok) {
   Pump();
 }
 
-void StreamWriter::OnCancel() {
-  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
-                                               : Interruption::kClientGone);
-}
+void StreamWriter::OnCancel() { Interrupt(Interruption::kClientGone); }
 
 void StreamWriter::Interrupt(Interruption why) {
   {
     runtime::MutexLock lock(&mu_);
     if (!running_ || interruption_ != Interruption::kNone) return;
-    interruption_ = why;
+    // gRPC cancels a call whose deadline has passed.
+    interruption_ = absl::Now() < deadline_ ? why : Interruption::kDeadline;
     broken_ = true;
     pending_.Clear();
   }
@@ -146,8 +144,7 @@ size_t StreamWriter::PendingBytes() const {
 }
 
 void StreamWriter::Abandon() {
-  Log().warn("stream abandoned, its client stopped reading id={}",
-             request_id_);
+  Log().warn("stream abandoned, its client stopped reading id={}", request_id_);
   Interrupt(Interruption::kSlowClient);
   runtime::MutexLock lock(&mu_);
   if (!closed_) call_.TryCancel();

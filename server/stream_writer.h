@@ -84,6 +84,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool closed_ ABSL_GUARDED_BY(mu_) = false;    // call_ is gone
   bool running_ ABSL_GUARDED_BY(mu_) = false;   // the engine has the request
   Interruption interruption_ ABSL_GUARDED_BY(mu_) = Interruption::kNone;
+  absl::Time deadline_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   std::string finish_reason_ ABSL_GUARDED_BY(mu_) = "none";
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mu_);

@@ -345,11 +345,13 @@ std::string Repr(std::string_view text) {
       out.append(text.substr(begin, pos - begin));
     } else {
       const uint32_t code = c;
-      absl::StrAppendFormat(&out,
-                            code < 0x100     ? "\\x%02x"
-                            : code < 0x10000 ? "\\u%04x"
-                                             : "\\U%08x",
-                            code);
+      if (code < 0x100) {
+        absl::StrAppendFormat(&out, "\\x%02x", code);
+      } else if (code < 0x10000) {
+        absl::StrAppendFormat(&out, "\\u%04x", code);
+      } else {
+        absl::StrAppendFormat(&out, "\\U%08x", code);
+      }
     }
   }
   out.push_back(quote);
