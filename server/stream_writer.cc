@@ -1,6 +1,8 @@
 // Tested by tests/server/generation_service_test.cc.
 #include "server/stream_writer.h"
 
+#include <grpcpp/server_context.h>
+
 #include <utility>
 
 #include "absl/time/clock.h"

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/access.h"
 
 #include <memory>
@@ -8,8 +8,8 @@
 #include "absl/strings/str_split.h"
 #include "runtime/chat/methods.h"
 #include "runtime/chat/objects.h"
-#include "runtime/chat/operators.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/chat/text_ops.h"
 #include "runtime/status_macros.h"
 
@@ -56,8 +56,8 @@ absl::StatusOr<std::optional<Value>> OwnItem(Context& context,
     if (found != nullptr) return *found;
     return std::nullopt;
   }
-  if (key.AsInt() == nullptr) return std::nullopt;
-  int64_t index = *key.AsInt();
+  if (key.AsInt() == nullptr && key.AsBool() == nullptr) return std::nullopt;
+  int64_t index = key.AsInt() != nullptr ? *key.AsInt() : *key.AsBool();
   if (const List* list = value.AsList()) {
     const auto length = static_cast<int64_t>(list->items.size());
     if (index < 0) index += length;

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/arguments.h"
 
 #include "absl/strings/str_cat.h"

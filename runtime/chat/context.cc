@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_statement_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/context.h"
 
 #include <utility>
@@ -39,7 +39,7 @@ Context::Scope::Scope(Context& context, Sees sees)
 Context::Scope::~Scope() { context_.innermost_ = previous_; }
 
 absl::Status Context::Write(const MarkedText& text) {
-  if (absl::Status status = budget_.Bytes(text.size()); !status.ok()) {
+  if (absl::Status status = budget_.Bytes(text.cost()); !status.ok()) {
     return status;
   }
   output_->Append(text);

@@ -75,22 +75,6 @@ class Context {
     MarkedText text_;
   };
 
-  // One for statement more, for loop.depth, while it lives.
-  class LoopLevel {
-   public:
-    explicit LoopLevel(Context& context) : context_(context) {
-      ++context_.loop_depth_;
-    }
-    ~LoopLevel() { --context_.loop_depth_; }
-    LoopLevel(const LoopLevel&) = delete;
-    LoopLevel& operator=(const LoopLevel&) = delete;
-
-    int depth() const { return context_.loop_depth_; }
-
-   private:
-    Context& context_;
-  };
-
   // A value that points to a new namespace, which lives as long as the context.
   Value MakeNamespace();
 
@@ -110,7 +94,6 @@ class Context {
   std::vector<std::unique_ptr<Namespace>> namespaces_;
   Scope* innermost_ = nullptr;
   Scope top_level_;
-  int loop_depth_ = 0;
   int line_ = 0;
   bool raised_ = false;
 };

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/expressions.h"
 
 #include "absl/strings/str_cat.h"
@@ -6,6 +6,7 @@
 #include "runtime/chat/filters.h"
 #include "runtime/chat/objects.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/chat/value_tests.h"
 #include "runtime/status_macros.h"
 
@@ -81,7 +82,7 @@ absl::StatusOr<Value> Concatenation::Run(Context& context) const {
   for (const ExpressionPtr& operand : operands) {
     ASSIGN_OR_RETURN(const Value value, operand->Evaluate(context));
     ASSIGN_OR_RETURN(const MarkedText text, ToText(context.budget(), value));
-    RETURN_IF_ERROR(context.budget().Bytes(text.size()));
+    RETURN_IF_ERROR(context.budget().Bytes(text.cost()));
     joined.Append(text);
   }
   return Value::Of(std::move(joined));

@@ -15,8 +15,9 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/chat/arguments.h"
+#include "runtime/chat/arithmetic.h"
+#include "runtime/chat/comparison.h"
 #include "runtime/chat/context.h"
-#include "runtime/chat/operators.h"
 #include "runtime/chat/value.h"
 
 namespace mla::runtime::jinja {

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_filter_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/filters.h"
 
 #include "absl/strings/str_cat.h"
@@ -8,7 +8,8 @@ namespace mla::runtime::jinja {
 absl::StatusOr<Value> ApplyFilter(Context& context, const std::string& name,
                                   const Value& input,
                                   const Arguments& arguments) {
-  for (const FilterTable* table : {&TextFilters(), &SequenceFilters()}) {
+  for (const FilterTable* table :
+       {&TextFilters(), &SequenceFilters(), &OrderingFilters()}) {
     const auto it = table->find(name);
     if (it != table->end()) return it->second(context, input, arguments);
   }

@@ -1,6 +1,6 @@
 // The filters of template expressions: `value | name(arguments)`.
-// The tables below are one: what works on texts and numbers is in
-// text_filters.cc, what works on lists and dicts in sequence_filters.cc.
+// Each table has its file: text_filters.cc (texts and numbers),
+// sequence_filters.cc (lists and dicts), ordering_filters.cc (what compares).
 // Threads: any.
 // Errors:  Unimplemented for a filter that is not in the tables; those of the
 //          filter; the budget's.
@@ -26,6 +26,7 @@ using Filter = absl::StatusOr<Value> (*)(Context& context, const Value& input,
 using FilterTable = absl::flat_hash_map<std::string, Filter>;
 const FilterTable& TextFilters();
 const FilterTable& SequenceFilters();
+const FilterTable& OrderingFilters();
 
 }  // namespace mla::runtime::jinja
 

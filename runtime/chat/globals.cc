@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/globals.h"
 
 #include <limits>
@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/chat/context.h"
 #include "runtime/chat/objects.h"
-#include "runtime/chat/operators.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime::jinja {

@@ -11,6 +11,10 @@ MarkedText::MarkedText(std::string text, bool trusted)
   if (!text_.empty()) runs_.push_back({text_.size(), trusted});
 }
 
+size_t MarkedText::cost() const {
+  return text_.size() + runs_.size() * sizeof(Run);
+}
+
 void MarkedText::Append(std::string_view text, bool trusted) {
   if (text.empty()) return;
   text_.append(text);

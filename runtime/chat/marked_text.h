@@ -23,6 +23,8 @@ class MarkedText {
   const std::string& str() const { return text_; }
   size_t size() const { return text_.size(); }
   bool empty() const { return text_.empty(); }
+  // Bytes in memory, for budgets: marks that alternate outweigh the text.
+  size_t cost() const;
 
   void Append(std::string_view text, bool trusted);
   void Append(const MarkedText& text);

@@ -8,6 +8,7 @@
 
 #include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "runtime/chat/arguments.h"
 #include "runtime/chat/context.h"
@@ -24,6 +25,12 @@ bool IsUnsafeMethod(const Value& self, const std::string& name);
 absl::StatusOr<Value> CallMethod(Context& context, const Value& self,
                                  const std::string& name,
                                  const Arguments& arguments);
+
+using Method = absl::StatusOr<Value> (*)(Context& context, const Value& self,
+                                         const std::string& name,
+                                         const Arguments& arguments);
+using MethodTable = absl::flat_hash_map<std::string, Method>;
+const MethodTable& TextMethods();  // text_methods.cc
 
 }  // namespace mla::runtime::jinja
 

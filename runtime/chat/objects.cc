@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_statement_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/objects.h"
 
 #include <algorithm>
@@ -8,8 +8,7 @@
 
 namespace mla::runtime::jinja {
 
-Loop::Loop(std::vector<Value> loop_items, int nesting)
-    : items(std::move(loop_items)), nesting_(nesting) {
+Loop::Loop(std::vector<Value> loop_items) : items(std::move(loop_items)) {
   for (const Value& item : items) depth_ = std::max(depth_, item.depth() + 1);
 }
 
@@ -25,8 +24,9 @@ Value Loop::Attribute(std::string_view name) const {
   if (name == "first") return Value::Of(index0 == 0);
   if (name == "last") return Value::Of(last);
   if (name == "length") return number(items.size());
-  if (name == "depth") return number(nesting_);
-  if (name == "depth0") return number(nesting_ - 1);
+  // Only recursive loops, which there are none of here, have other depths.
+  if (name == "depth") return number(1);
+  if (name == "depth0") return number(0);
   if (name == "previtem") {
     return index0 == 0 ? Value::MakeUndefined("there is no previous item")
                        : items[index0 - 1];

@@ -29,7 +29,7 @@ class Namespace : public Object {
 // The variable `loop` of a for statement.
 class Loop : public Object {
  public:
-  Loop(std::vector<Value> loop_items, int nesting);
+  explicit Loop(std::vector<Value> loop_items);
   const char* type_name() const override { return "LoopContext"; }
   int depth() const override { return depth_; }
 
@@ -40,7 +40,6 @@ class Loop : public Object {
   size_t index0 = 0;
 
  private:
-  int nesting_;  // 1 for a loop in no other loop
   int depth_ = 1;
 };
 

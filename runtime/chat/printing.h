@@ -7,7 +7,6 @@
 #ifndef MLA_RUNTIME_CHAT_PRINTING_H_
 #define MLA_RUNTIME_CHAT_PRINTING_H_
 
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,16 +19,6 @@ namespace mla::runtime::jinja {
 
 // What `{{ value }}` prints. Undefined prints nothing.
 absl::StatusOr<MarkedText> ToText(Budget& budget, const Value& value);
-
-struct JsonStyle {
-  std::optional<std::string> indent;  // of one level; none: all on one line
-  std::string item_separator = ", ";
-  std::string key_separator = ": ";
-  bool sort_keys = false;
-  bool ensure_ascii = false;
-};
-absl::StatusOr<MarkedText> ToJson(Budget& budget, const Value& value,
-                                  const JsonStyle& style);
 
 // Python's repr(float): the shortest digits that read back the same.
 std::string FormatFloat(double value);

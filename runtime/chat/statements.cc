@@ -1,9 +1,10 @@
-// Tested by tests/runtime/chat_statement_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/statements.h"
 
 #include "absl/strings/str_cat.h"
 #include "runtime/chat/objects.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime::jinja {
@@ -128,8 +129,7 @@ absl::StatusOr<Flow> For::Run(Context& context) const {
     return otherwise.Execute(context);
   }
   RETURN_IF_ERROR(context.budget().Bytes(sizeof(Loop)));
-  const Context::LoopLevel level(context);
-  const auto loop = std::make_shared<Loop>(std::move(items), level.depth());
+  const auto loop = std::make_shared<Loop>(std::move(items));
   for (; loop->index0 < loop->items.size(); ++loop->index0) {
     const Context::Scope scope(context, Context::Sees::kEnclosing);
     context.Set("loop", Value::Of(loop));

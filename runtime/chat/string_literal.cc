@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_lexer_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/string_literal.h"
 
 #include <charconv>

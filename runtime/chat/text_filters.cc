@@ -1,15 +1,17 @@
 // Filters on texts and numbers. Jinja turns whatever comes in into text first.
 //
-// Tested by tests/runtime/chat_filter_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include <cmath>
 #include <optional>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/chat/arithmetic.h"
 #include "runtime/chat/filters.h"
-#include "runtime/chat/operators.h"
+#include "runtime/chat/json_printing.h"
 #include "runtime/chat/printing.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/chat/text_ops.h"
 #include "runtime/status_macros.h"
 
@@ -92,7 +94,7 @@ absl::StatusOr<Value> Indent(Context& context, const Value& input,
   ASSIGN_OR_RETURN(const auto lines, SplitLines(budget, text));
   MarkedText result;
   for (size_t i = 0; i < lines.size(); ++i) {
-    RETURN_IF_ERROR(budget.Bytes(1 + indentation.size() + lines[i].size()));
+    RETURN_IF_ERROR(budget.Bytes(indentation.cost() + lines[i].cost()));
     if (i > 0) result.Append("\n", /*trusted=*/true);
     const bool indented = i == 0 ? first : blank || !lines[i].empty();
     if (indented) result.Append(indentation);
@@ -113,7 +115,7 @@ absl::StatusOr<Value> ToJsonFilter(Context& context, const Value& input,
   if (bound[1] != nullptr && !bound[1]->IsNone()) {
     ASSIGN_OR_RETURN(const MarkedText indent, Indentation(bound[1], 0));
     style.indent = indent.str();
-    style.item_separator = ",";
+    style.item_separator.pop_back();  // the line ends there
   }
   if (bound[2] != nullptr && !bound[2]->IsNone()) {
     const List* pair = bound[2]->AsList();
@@ -129,7 +131,7 @@ absl::StatusOr<Value> ToJsonFilter(Context& context, const Value& input,
   return Value::Of(std::move(json));
 }
 
-// float(value), or nothing where Python raises.
+// float(value), or nothing where Python raises a TypeError or a ValueError.
 std::optional<double> ParseFloat(const Value& input) {
   if (const auto number = input.AsNumber()) return number;
   double parsed = 0;
@@ -143,6 +145,7 @@ std::optional<double> ParseFloat(const Value& input) {
 absl::StatusOr<Value> Int(Context& context, const Value& input,
                           const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto bound, arguments.Bind("int", {"default"}, 0));
+  if (input.IsUndefined()) return UndefinedError(input);
   if (input.AsInt() != nullptr) return input;
   int64_t parsed = 0;
   if (input.AsText() != nullptr &&
@@ -160,6 +163,7 @@ absl::StatusOr<Value> Int(Context& context, const Value& input,
 absl::StatusOr<Value> Float(Context& context, const Value& input,
                             const Arguments& arguments) {
   ASSIGN_OR_RETURN(const auto bound, arguments.Bind("float", {"default"}, 0));
+  if (input.IsUndefined()) return UndefinedError(input);
   if (const auto number = ParseFloat(input)) return Value::Of(*number);
   return bound[0] == nullptr ? Value::Of(0.0) : *bound[0];
 }

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/text_ops.h"
 
 #include <string.h>  // memmem
@@ -15,6 +15,8 @@
 namespace mla::runtime::jinja {
 namespace {
 
+// What finding and joining one piece costs, whatever its size.
+constexpr size_t kPieceBytes = 32;
 constexpr size_t kNoBound = std::numeric_limits<size_t>::max();
 
 size_t Bound(int64_t count) {
@@ -52,9 +54,8 @@ std::vector<size_t> CharacterOffsets(std::string_view text) {
   return offsets;
 }
 
-absl::StatusOr<std::vector<MarkedText>> SplitAtSpace(Budget& budget,
-                                                     const MarkedText& text,
-                                                     size_t max_splits) {
+std::vector<MarkedText> SplitAtSpace(const MarkedText& text,
+                                     size_t max_splits) {
   std::vector<MarkedText> parts;
   const std::string_view bytes = text.str();
   size_t begin = std::string_view::npos;  // of the part being read
@@ -64,10 +65,7 @@ absl::StatusOr<std::vector<MarkedText>> SplitAtSpace(Budget& budget,
     if (!space && begin == std::string_view::npos) {
       begin = at;
       if (parts.size() < max_splits) continue;
-      ASSIGN_OR_RETURN(MarkedText rest,
-                       Strip(budget, text.Substr(begin, bytes.size()),
-                             std::nullopt, /*left=*/false, /*right=*/true));
-      parts.push_back(std::move(rest));
+      parts.push_back(text.Substr(begin, bytes.size()));
       return parts;
     }
     if (space && begin != std::string_view::npos) {
@@ -99,7 +97,7 @@ absl::StatusOr<MarkedText> Strip(Budget& budget, const MarkedText& text,
                                  std::optional<std::string_view> chars,
                                  bool left, bool right) {
   const std::string_view bytes = text.str();
-  RETURN_IF_ERROR(budget.Bytes(bytes.size()));
+  RETURN_IF_ERROR(budget.Bytes(text.cost()));
   // Each character is looked for among `chars`.
   const size_t cost = chars.has_value() ? 1 + chars->size() / 8 : 1;
   const auto strippable = [&](char32_t c) {
@@ -126,9 +124,10 @@ absl::StatusOr<MarkedText> Strip(Budget& budget, const MarkedText& text,
 absl::StatusOr<std::vector<MarkedText>> Split(
     Budget& budget, const MarkedText& text,
     std::optional<std::string_view> separator, int64_t max_splits) {
-  RETURN_IF_ERROR(budget.Bytes(2 * text.size()));
+  RETURN_IF_ERROR(budget.Bytes(2 * text.cost()));
   if (!separator.has_value()) {
-    return SplitAtSpace(budget, text, Bound(max_splits));
+    RETURN_IF_ERROR(budget.Bytes(text.size() * sizeof(MarkedText) / 2));
+    return SplitAtSpace(text, Bound(max_splits));
   }
   std::vector<MarkedText> parts;
   size_t begin = 0;
@@ -145,7 +144,7 @@ absl::StatusOr<std::vector<MarkedText>> Split(
 
 absl::StatusOr<std::vector<MarkedText>> SplitLines(Budget& budget,
                                                    const MarkedText& text) {
-  RETURN_IF_ERROR(budget.Bytes(2 * text.size()));
+  RETURN_IF_ERROR(budget.Bytes(2 * text.cost()));
   std::vector<MarkedText> lines;
   const std::string_view bytes = text.str();
   size_t begin = 0;
@@ -165,7 +164,7 @@ absl::StatusOr<std::vector<MarkedText>> SplitLines(Budget& budget,
 absl::StatusOr<MarkedText> Replace(Budget& budget, const MarkedText& text,
                                    std::string_view from, const MarkedText& to,
                                    int64_t count) {
-  RETURN_IF_ERROR(budget.Bytes(2 * text.size()));
+  RETURN_IF_ERROR(budget.Bytes(2 * text.cost()));
   const std::string_view bytes = text.str();
   MarkedText result;
   size_t copied = 0;
@@ -173,7 +172,7 @@ absl::StatusOr<MarkedText> Replace(Budget& budget, const MarkedText& text,
   for (size_t done = 0; done < Bound(count); ++done) {
     const size_t found = FindText(bytes, from, from_pos);
     if (found == std::string_view::npos) break;
-    RETURN_IF_ERROR(budget.Bytes(1 + to.size()));
+    RETURN_IF_ERROR(budget.Bytes(kPieceBytes + to.cost()));
     result.Append(text.Substr(copied, found));
     result.Append(to);
     copied = from_pos = found + from.size();
@@ -220,6 +219,7 @@ absl::StatusOr<MarkedText> SliceText(Budget& budget, const MarkedText& text,
     return text.Substr(offsets[bounds.first],
                        offsets[bounds.first + bounds.count]);
   }
+  RETURN_IF_ERROR(budget.Bytes(bounds.count * kPieceBytes));
   MarkedText result;
   for (int64_t i = 0; i < bounds.count; ++i) {
     const int64_t at = bounds.first + i * bounds.step;
@@ -230,7 +230,7 @@ absl::StatusOr<MarkedText> SliceText(Budget& budget, const MarkedText& text,
 
 absl::StatusOr<MarkedText> ChangeCase(Budget& budget, const MarkedText& text,
                                       Case wanted) {
-  RETURN_IF_ERROR(budget.Bytes(2 * text.size()));
+  RETURN_IF_ERROR(budget.Bytes(2 * text.cost()));
   std::string changed;
   bool at_start = true;  // of the text, or of a word for the titles
   for (size_t pos = 0; pos < text.size();) {

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_statement_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/token_stream.h"
 
 #include "absl/strings/str_cat.h"

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/chat_expression_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/value.h"
 
 #include <algorithm>
@@ -60,9 +60,14 @@ Value Value::Of(Dict dict) {
   return Value(Data(std::make_shared<const Dict>(std::move(dict))));
 }
 
-std::optional<double> Value::AsNumber() const {
+std::optional<int64_t> Value::AsWhole() const {
   if (const bool* b = AsBool()) return *b ? 1 : 0;
-  if (const int64_t* i = AsInt()) return static_cast<double>(*i);
+  if (const int64_t* i = AsInt()) return *i;
+  return std::nullopt;
+}
+
+std::optional<double> Value::AsNumber() const {
+  if (const auto whole = AsWhole()) return static_cast<double>(*whole);
   if (const double* d = AsFloat()) return *d;
   return std::nullopt;
 }

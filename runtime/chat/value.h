@@ -72,6 +72,8 @@ class Value {
   const bool* AsBool() const { return std::get_if<bool>(&data_); }
   const int64_t* AsInt() const { return std::get_if<int64_t>(&data_); }
   const double* AsFloat() const { return std::get_if<double>(&data_); }
+  // Of a bool or an int.
+  std::optional<int64_t> AsWhole() const;
   // Of a bool, an int or a float. An int beyond 2^53 is rounded.
   std::optional<double> AsNumber() const;
   const MarkedText* AsText() const { return Shared<MarkedText>(); }

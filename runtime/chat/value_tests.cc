@@ -1,12 +1,13 @@
-// Tested by tests/runtime/chat_filter_test.cc.
+// Tested by tests/runtime/chat_snippet_test.cc.
 #include "runtime/chat/value_tests.h"
 
 #include <cstring>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/chat/arithmetic.h"
+#include "runtime/chat/comparison.h"
 #include "runtime/chat/objects.h"
-#include "runtime/chat/operators.h"
 #include "runtime/chat/text_ops.h"
 #include "runtime/status_macros.h"
 

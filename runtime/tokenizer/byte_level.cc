@@ -1,4 +1,4 @@
-// Tested by tests/runtime/byte_level_test.cc.
+// Tested by tests/runtime/vocabulary_test.cc.
 #include "runtime/tokenizer/byte_level.h"
 
 #include <array>

@@ -1,4 +1,4 @@
-// Tested by tests/runtime/pre_tokenizer_test.cc.
+// Tested by tests/runtime/json_tokenizer_test.cc.
 #include "runtime/tokenizer/pre_tokenizer.h"
 
 #include <algorithm>

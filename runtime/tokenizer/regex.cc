@@ -1,7 +1,7 @@
-// Oniguruma (Ruby syntax) and PCRE2 agree on what pre-tokenizers use, with
-// three exceptions that Translate() takes care of: `$` is multi-line there,
-// `[a&&b]` and `[a[b]]` are set operations there, and `\h` is a hexadecimal
-// digit there.
+// Oniguruma (Ruby syntax) and PCRE2 agree on what pre-tokenizers use, with four
+// exceptions: there `$` is multi-line, `\s` does not match U+180E, `\h` is a
+// hexadecimal digit, and `[a&&b]` and `[a[b]]` are set operations. The first two
+// are translated, the others refused.
 //
 // Tested by tests/runtime/regex_test.cc.
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -60,12 +60,27 @@ absl::Status RejectSetOperations(std::string_view pattern) {
 
 absl::StatusOr<std::string> Translate(std::string_view pattern) {
   RETURN_IF_ERROR(RejectSetOperations(pattern));
+  std::string translated;
   // DeepSeek LLM splits off `\s+$`. Searching it takes quadratic time on a long
   // run of spaces that ends in a letter: each start in the run is tried up to
   // the letter. A match takes the run up to its last line end, so none can
   // begin later in the same run, and trying its first character is enough.
-  if (pattern == R"(\s+$)") return std::string(R"((?<!\s)\s+$)");
-  return std::string(pattern);
+  if (pattern == R"(\s+$)") translated = R"((?<!\p{White_Space}))";
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const std::string_view escape = pattern.substr(i, 2);
+    if (escape == "\\s") {
+      translated += "\\p{White_Space}";
+    } else if (escape == "\\S") {
+      translated += "\\P{White_Space}";
+    } else if (escape[0] == '\\') {
+      translated += escape;
+    } else {
+      translated += escape[0];
+      continue;
+    }
+    ++i;
+  }
+  return translated;
 }
 
 }  // namespace

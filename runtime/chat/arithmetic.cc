@@ -1,14 +1,14 @@
-// Tested by tests/runtime/chat_expression_test.cc.
-#include "runtime/chat/operators.h"
+// Tested by tests/runtime/chat_snippet_test.cc.
+#include "runtime/chat/arithmetic.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/chat/text_ops.h"
+#include "runtime/chat/sequences.h"
 #include "runtime/status_macros.h"
-#include "runtime/utf8.h"
 
 namespace mla::runtime::jinja {
 namespace {
@@ -50,13 +50,6 @@ absl::Status Unsupported(Arithmetic op, const Value& left, const Value& right) {
   return absl::InvalidArgumentError(
       absl::StrCat("unsupported operand type(s) for ", Symbol(op), ": '",
                    left.TypeName(), "' and '", right.TypeName(), "'"));
-}
-
-// bool counts as int, as in Python.
-std::optional<int64_t> Integer(const Value& value) {
-  if (const bool* b = value.AsBool()) return *b ? 1 : 0;
-  if (const int64_t* i = value.AsInt()) return *i;
-  return std::nullopt;
 }
 
 absl::StatusOr<Value> Power(int64_t base, int64_t exponent) {
@@ -136,13 +129,24 @@ absl::StatusOr<Value> ApplyToFloats(Arithmetic op, double a, double b) {
   return absl::InternalError("no such operator");
 }
 
+// By doubling, because `count` may be large.
+MarkedText RepeatText(const MarkedText& text, int64_t count) {
+  MarkedText repeated;
+  MarkedText power = text;  // text times 1, 2, 4, ...
+  for (; count > 0; count >>= 1) {
+    if ((count & 1) != 0) repeated.Append(power);
+    if (count > 1) power.Append(MarkedText(power));
+  }
+  return repeated;
+}
+
 // Text or list times a number.
 absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
                              int64_t count) {
   const MarkedText* text = value.AsText();
   count = value.IsTrue() ? std::max<int64_t>(count, 0) : 0;
   const size_t item_bytes = text != nullptr
-                                ? text->size()
+                                ? text->cost()
                                 : value.AsList()->items.size() * sizeof(Value);
   size_t bytes = 0;
   if (__builtin_mul_overflow(item_bytes, static_cast<size_t>(count), &bytes)) {
@@ -150,9 +154,7 @@ absl::StatusOr<Value> Repeat(Budget& budget, const Value& value,
   }
   RETURN_IF_ERROR(budget.Bytes(bytes));
   if (text != nullptr) {
-    MarkedText repeated;
-    for (int64_t i = 0; i < count; ++i) repeated.Append(*text);
-    return Value::Of(std::move(repeated));
+    return Value::Of(RepeatText(*text, count));
   }
   const List& list = *value.AsList();
   std::vector<Value> items;
@@ -166,7 +168,7 @@ absl::StatusOr<Value> Concatenate(Budget& budget, const Value& left,
                                   const Value& right) {
   if (left.AsText() != nullptr && right.AsText() != nullptr) {
     RETURN_IF_ERROR(
-        budget.Bytes(left.AsText()->size() + right.AsText()->size()));
+        budget.Bytes(left.AsText()->cost() + right.AsText()->cost()));
     MarkedText joined = *left.AsText();
     joined.Append(*right.AsText());
     return Value::Of(std::move(joined));
@@ -175,62 +177,21 @@ absl::StatusOr<Value> Concatenate(Budget& budget, const Value& left,
       left.AsList()->is_tuple == right.AsList()->is_tuple) {
     std::vector<Value> items = left.AsList()->items;
     const auto& more = right.AsList()->items;
+    RETURN_IF_ERROR(budget.Bytes((items.size() + more.size()) * sizeof(Value)));
     items.insert(items.end(), more.begin(), more.end());
     return MakeList(budget, std::move(items), left.AsList()->is_tuple);
   }
   return Unsupported(Arithmetic::kAdd, left, right);
 }
 
-absl::StatusOr<bool> Contains(Budget& budget, const Value& container,
-                              const Value& value) {
-  if (const MarkedText* text = container.AsText()) {
-    if (value.IsUndefined()) return UndefinedError(value);
-    if (value.AsText() == nullptr) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("'in <string>' requires string as left operand, not ",
-                       value.TypeName()));
-    }
-    RETURN_IF_ERROR(budget.Bytes(text->size()));
-    return FindText(text->str(), value.AsText()->str(), 0) !=
-           std::string_view::npos;
-  }
-  if (const Dict* dict = container.AsDict()) {
-    ASSIGN_OR_RETURN(const Value* found, Find(budget, *dict, value));
-    return found != nullptr;
-  }
-  if (const List* list = container.AsList()) {
-    for (const Value& item : list->items) {
-      ASSIGN_OR_RETURN(const bool equal, Equal(budget, item, value));
-      if (equal) return true;
-    }
-    return false;
-  }
-  if (container.IsUndefined()) return false;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "argument of type '", container.TypeName(), "' is not iterable"));
-}
-
-absl::StatusOr<bool> LessLists(Budget& budget, const List& a, const List& b) {
-  const size_t common = std::min(a.items.size(), b.items.size());
-  for (size_t i = 0; i < common; ++i) {
-    ASSIGN_OR_RETURN(const bool equal, Equal(budget, a.items[i], b.items[i]));
-    if (!equal) return Less(budget, a.items[i], b.items[i]);
-  }
-  return a.items.size() < b.items.size();
-}
-
 }  // namespace
-
-absl::Status UndefinedError(const Value& undefined) {
-  return absl::InvalidArgumentError(undefined.WhyUndefined());
-}
 
 absl::StatusOr<Value> Apply(Budget& budget, Arithmetic op, const Value& left,
                             const Value& right) {
   if (left.IsUndefined()) return UndefinedError(left);
   if (right.IsUndefined()) return UndefinedError(right);
-  const auto left_int = Integer(left);
-  const auto right_int = Integer(right);
+  const auto left_int = left.AsWhole();
+  const auto right_int = right.AsWhole();
   if (left_int && right_int) return ApplyToIntegers(op, *left_int, *right_int);
   const auto left_number = left.AsNumber();
   const auto right_number = right.AsNumber();
@@ -255,109 +216,12 @@ absl::StatusOr<Value> Apply(Budget& budget, Arithmetic op, const Value& left,
 
 absl::StatusOr<Value> Negate(const Value& value) {
   if (value.IsUndefined()) return UndefinedError(value);
-  if (const auto integer = Integer(value)) {
+  if (const auto integer = value.AsWhole()) {
     return ApplyToIntegers(Arithmetic::kSubtract, 0, *integer);
   }
   if (const double* d = value.AsFloat()) return Value::Of(-*d);
   return absl::InvalidArgumentError(
       absl::StrCat("bad operand type for unary -: '", value.TypeName(), "'"));
-}
-
-absl::StatusOr<bool> Less(Budget& budget, const Value& a, const Value& b) {
-  RETURN_IF_ERROR(budget.Steps(1));
-  if (a.IsUndefined()) return UndefinedError(a);
-  if (b.IsUndefined()) return UndefinedError(b);
-  const auto int_a = Integer(a);
-  const auto int_b = Integer(b);
-  if (int_a && int_b) return *int_a < *int_b;
-  const auto number_a = a.AsNumber();
-  const auto number_b = b.AsNumber();
-  if (number_a && number_b) return *number_a < *number_b;
-  if (a.AsText() != nullptr && b.AsText() != nullptr) {
-    RETURN_IF_ERROR(budget.Bytes(b.AsText()->size()));
-    return a.AsText()->str() < b.AsText()->str();
-  }
-  if (a.AsList() != nullptr && b.AsList() != nullptr &&
-      a.AsList()->is_tuple == b.AsList()->is_tuple) {
-    return LessLists(budget, *a.AsList(), *b.AsList());
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("'<' not supported between instances of '", a.TypeName(),
-                   "' and '", b.TypeName(), "'"));
-}
-
-absl::StatusOr<bool> Compare(Budget& budget, Comparison op, const Value& left,
-                             const Value& right) {
-  const auto negate = [](absl::StatusOr<bool> result) {
-    if (result.ok()) *result = !*result;
-    return result;
-  };
-  switch (op) {
-    case Comparison::kEqual:
-      return Equal(budget, left, right);
-    case Comparison::kNotEqual:
-      return negate(Equal(budget, left, right));
-    case Comparison::kLess:
-      return Less(budget, left, right);
-    case Comparison::kGreater:
-      return Less(budget, right, left);
-    case Comparison::kIn:
-      return Contains(budget, right, left);
-    case Comparison::kNotIn:
-      return negate(Contains(budget, right, left));
-    case Comparison::kLessOrEqual:
-    case Comparison::kGreaterOrEqual: {
-      // Not the negation of the opposite: a NaN is neither.
-      const bool less = op == Comparison::kLessOrEqual;
-      ASSIGN_OR_RETURN(const bool strictly, less ? Less(budget, left, right)
-                                                 : Less(budget, right, left));
-      if (strictly) return true;
-      return Equal(budget, left, right);
-    }
-  }
-  return absl::InternalError("no such comparison");
-}
-
-absl::StatusOr<std::vector<Value>> Iterate(Budget& budget, const Value& value) {
-  std::vector<Value> items;
-  if (value.IsUndefined()) return items;
-  if (const List* list = value.AsList()) {
-    RETURN_IF_ERROR(budget.Bytes(list->items.size() * sizeof(Value)));
-    return list->items;
-  }
-  if (const Dict* dict = value.AsDict()) {
-    RETURN_IF_ERROR(budget.Bytes(dict->items.size() * sizeof(Value)));
-    for (const auto& item : dict->items) items.push_back(item.first);
-    return items;
-  }
-  if (const MarkedText* text = value.AsText()) {
-    RETURN_IF_ERROR(
-        budget.Bytes(text->size() * (sizeof(Value) + sizeof(MarkedText))));
-    for (size_t pos = 0; pos < text->size();) {
-      const size_t begin = pos;
-      NextCharacter(text->str(), &pos);
-      items.push_back(Value::Of(text->Substr(begin, pos)));
-    }
-    return items;
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("'", value.TypeName(), "' object is not iterable"));
-}
-
-absl::StatusOr<int64_t> Length(Budget& budget, const Value& value) {
-  size_t length = 0;
-  if (const List* list = value.AsList()) {
-    length = list->items.size();
-  } else if (const Dict* dict = value.AsDict()) {
-    length = dict->items.size();
-  } else if (const MarkedText* text = value.AsText()) {
-    RETURN_IF_ERROR(budget.Bytes(text->size()));
-    length = CountCharacters(text->str());
-  } else if (!value.IsUndefined()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("object of type '", value.TypeName(), "' has no len()"));
-  }
-  return static_cast<int64_t>(length);
 }
 
 }  // namespace mla::runtime::jinja
