@@ -41,7 +41,8 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
       const GenerationContext& generation, grpc::CallbackServerContext& call,
       grpc::ByteBuffer& response);
 
-  // Exactly one of these, once, from the method handler.
+  // Exactly one of these, once, from the method handler or a worker thread:
+  // the client may be gone by then.
   void Begin(std::vector<runtime::Request> requests, Answer answer);
   void Refuse(absl::Status status);
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "server/call_deadline.h"
 #include "server/grpc_status.h"
 #include "server/limits.h"
 #include "server/log.h"
@@ -18,6 +19,10 @@ namespace mla::server {
 std::shared_ptr<StreamWriter> StreamWriter::Create(
     const GenerationContext& generation, grpc::CallbackServerContext& call) {
   std::shared_ptr<StreamWriter> writer(new StreamWriter(generation, call));
+  {
+    runtime::MutexLock lock(&writer->mu_);
+    writer->deadline_ = CallDeadline(call);
+  }
   generation.calls.Add(writer);
   return writer;
 }
@@ -25,20 +30,25 @@ std::shared_ptr<StreamWriter> StreamWriter::Create(
 void StreamWriter::Begin(runtime::Request request) {
   request_id_ = request.id;
   request.sink = shared_from_this();
+  absl::Status status = generation_.engine.Submit(std::move(request));
+  if (!status.ok()) {
+    Refuse(ExplainRefusal(std::move(status)));
+    return;
+  }
+  bool too_late = false;
   {
     runtime::MutexLock lock(&mu_);
-    running_ = true;
-    deadline_ = request.deadline;
+    if (state_ == State::kNotSubmitted) state_ = State::kLive;
+    too_late = interruption_ != Interruption::kNone;
   }
-  absl::Status status = generation_.engine.Submit(std::move(request));
-  if (!status.ok()) Refuse(ExplainRefusal(std::move(status)));
+  if (too_late) generation_.engine.Cancel(request_id_);
 }
 
 void StreamWriter::Refuse(absl::Status status) {
   ReportRefusal(request_id_, status, generation_.metrics);
   {
     runtime::MutexLock lock(&mu_);
-    running_ = false;
+    state_ = State::kEnded;
     final_status_ = std::move(status);
   }
   Pump();
@@ -63,7 +73,7 @@ void StreamWriter::OnDone(absl::Status status,
   std::string finish_reason;
   {
     runtime::MutexLock lock(&mu_);
-    running_ = false;
+    state_ = State::kEnded;
     status = FinalStatus(std::move(status), interruption_);
     if (!status.ok()) finish_reason_ = "none";
     if (status.ok() && !broken_) pending_.AddSummary(summary);
@@ -126,11 +136,15 @@ void StreamWriter::OnCancel() { Interrupt(Interruption::kClientGone); }
 void StreamWriter::Interrupt(Interruption why) {
   {
     runtime::MutexLock lock(&mu_);
-    if (!running_ || interruption_ != Interruption::kNone) return;
+    if (state_ == State::kEnded) return;
+    if (interruption_ != Interruption::kNone) return;
     // gRPC cancels a call whose deadline has passed.
     interruption_ = absl::Now() < deadline_ ? why : Interruption::kDeadline;
     broken_ = true;
     pending_.Clear();
+    // Begin looks at interruption_ once the engine has the request. Its id
+    // before that may be another client's.
+    if (state_ == State::kNotSubmitted) return;
   }
   generation_.engine.Cancel(request_id_);
 }
