@@ -18,11 +18,13 @@
 #include "server/generation_service.h"
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
+#include "server/limits.h"
 #include "server/log.h"
 #include "server/model_service.h"
 #include "server/process_metrics.h"
 #include "server/server_metrics.h"
 #include "server/warm_up.h"
+#include "server/worker_pool.h"
 
 namespace mla::server {
 namespace {
@@ -121,8 +123,8 @@ class ServingImpl final : public Serving {
   }
 
   absl::Status OpenGrpc() {
-    generation_ =
-        MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
+    generation_ = MakeGenerationService(
+        {*model_, *engine_, *server_metrics_, *calls_, workers_});
     models_ = MakeModelService(description_);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(
@@ -161,6 +163,7 @@ class ServingImpl final : public Serving {
   std::optional<ServerMetrics> server_metrics_;
   std::optional<CallRegistry> calls_;
   std::unique_ptr<runtime::Engine> engine_;
+  WorkerPool workers_{kRequestThreads, kMaxWaitingRequestBytes};
   std::unique_ptr<grpc::Service> generation_;
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> admin_service_;

@@ -67,8 +67,7 @@ build_and_test() {
 
 build_and_test release
 build_and_test asan -LE 'e2e|deploy|bench'
-TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp" \
-  build_and_test tsan -L 'runtime|server|threads' -E 'golden|tokenizer|gguf|safetensors'
+build_and_test tsan -L 'runtime|server|threads' -E 'golden|tokenizer|gguf|safetensors'
 
 step "fuzz: build"
 cmake --preset fuzz >/dev/null

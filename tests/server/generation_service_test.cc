@@ -253,6 +253,51 @@ TEST_F(GenerationServiceTest, ASlowReaderGetsEverythingCoalesced) {
   EXPECT_EQ(slow.text, fast.text);
 }
 
+// Large requests are read on threads of their own, where the call may end
+// before its request begins.
+TEST_F(GenerationServiceTest, LargeRequestsWhoseClientsLeaveAreNotRun) {
+  v1::GenerateRequest request = Request({1}, 400);
+  request.set_text(std::string(30'000, ' '));  // few tokens, slow to find
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>> calls;
+  for (int i = 0; i < 40; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    request.set_request_id(absl::StrCat("large-", i % 4));  // some in use
+    calls.push_back(stub_->Generate(contexts.back().get(), request));
+    if (i % 2 == 0) contexts.back()->TryCancel();
+  }
+  for (size_t i = 1; i < calls.size(); i += 2) contexts[i]->TryCancel();
+  for (const auto& call : calls) {
+    EXPECT_FALSE(ReadAll(*call).status.ok());
+  }
+}
+
+TEST_F(GenerationServiceTest, LargeRequestsAnswerAsSmallOnes) {
+  v1::TokenizeRequest tokenize;
+  tokenize.set_text(std::string(30'000, 'a'));
+  v1::TokenizeResponse tokens;
+  grpc::ClientContext tokenize_context;
+  ASSERT_TRUE(stub_->Tokenize(&tokenize_context, tokenize, &tokens).ok());
+  v1::DetokenizeRequest detokenize;
+  *detokenize.mutable_token_ids() = tokens.token_ids();
+  v1::DetokenizeResponse text;
+  grpc::ClientContext detokenize_context;
+  ASSERT_TRUE(stub_->Detokenize(&detokenize_context, detokenize, &text).ok());
+  EXPECT_EQ(text.text(), tokenize.text());
+
+  v1::BatchGenerateRequest batch;
+  for (int i = 0; i < 64; ++i) {
+    *batch.add_requests() = Request(std::vector<uint32_t>(300, 1000 + i), 2);
+  }
+  ASSERT_GT(batch.ByteSizeLong(), kInlineRequestBytes);
+  v1::BatchGenerateResponse results;
+  grpc::ClientContext batch_context;
+  const grpc::Status status =
+      stub_->BatchGenerate(&batch_context, batch, &results);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(results.results_size(), 64);
+}
+
 TEST_F(GenerationServiceTest, RandomEndsLeaveNothingBehind) {
   constexpr int kClients = 8;
   constexpr int kCallsEach = 25;
