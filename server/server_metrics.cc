@@ -50,14 +50,23 @@ ServerMetrics::ServerMetrics(prometheus::Registry& registry,
        {"invalid", "queue_full", "tokens", "deadline", "draining"}) {
     rejections_.Add({{"model", model_}, {"reason", reason}});
   }
+  for (const char* reason : {"stop", "length"}) AddRequests("OK", reason);
+  for (const char* code :
+       {"CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "INVALID_ARGUMENT",
+        "RESOURCE_EXHAUSTED", "UNAVAILABLE"}) {
+    AddRequests(code, "none");
+  }
+}
+
+prometheus::Counter& ServerMetrics::AddRequests(
+    const std::string& code, const std::string& finish_reason) {
+  return requests_.Add(
+      {{"model", model_}, {"code", code}, {"finish_reason", finish_reason}});
 }
 
 void ServerMetrics::RequestEnded(const absl::Status& status,
                                  const std::string& finish_reason) {
-  requests_
-      .Add({{"model", model_},
-            {"code", absl::StatusCodeToString(status.code())},
-            {"finish_reason", finish_reason}})
+  AddRequests(absl::StatusCodeToString(status.code()), finish_reason)
       .Increment();
 }
 

@@ -34,6 +34,9 @@ class ServerMetrics {
   prometheus::Gauge& pending_bytes() { return pending_bytes_; }
 
  private:
+  prometheus::Counter& AddRequests(const std::string& code,
+                                   const std::string& finish_reason);
+
   const std::string model_;
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& rejections_;
