@@ -8,6 +8,9 @@ function(mla_library)
   target_link_libraries(${ARG_NAME} PUBLIC ${ARG_DEPS})
 endfunction()
 
+# Looks past libraries that are built without ThreadSanitizer.
+set(MLA_TSAN_OPTIONS "TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/tests/tsan_suppressions.txt")
+
 # mla_test(NAME x_test LABEL room DEPS ... [SRCS more.cc]): tests/<room>/x_test.cc as one ctest entry.
 # The test finds committed goldens through MLA_TEST_DATA and the full set through MLA_SHARED_GOLDEN.
 function(mla_test)
@@ -20,5 +23,5 @@ function(mla_test)
   add_test(NAME ${ARG_LABEL}.${ARG_NAME} COMMAND ${ARG_NAME} ${ARG_ARGS})
   set_tests_properties(${ARG_LABEL}.${ARG_NAME} PROPERTIES
     LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "MLA_TEST_DATA=${PROJECT_SOURCE_DIR}/tests/golden")
+    ENVIRONMENT "MLA_TEST_DATA=${PROJECT_SOURCE_DIR}/tests/golden;${MLA_TSAN_OPTIONS}")
 endfunction()

@@ -9,27 +9,30 @@ namespace mla::kernels {
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20;
-
-// Zeroed, and on huge pages where the system grants them: a decode step walks
-// all weights, and 4 KiB pages would miss the TLB on each.
-std::byte* AllocateZeroed(size_t bytes) {
-  void* p = ::operator new (bytes, std::align_val_t{kHugePage});
-  if (bytes >= kHugePage) madvise(p, bytes, MADV_HUGEPAGE);
-  std::memset(p, 0, bytes);
-  return static_cast<std::byte*>(p);
-}
+constexpr size_t kCacheLine = 64;
 
 }  // namespace
 
 void PackedMatrix::Free::operator()(std::byte* p) const {
-  ::operator delete (p, std::align_val_t{kHugePage});
+  ::operator delete (p, std::align_val_t{alignment});
+}
+
+// Large matrices lie on huge pages where the system grants them: a decode step
+// walks all weights, and 4 KiB pages would miss the TLB on each.
+std::unique_ptr<std::byte, PackedMatrix::Free> PackedMatrix::AllocateZeroed(
+    size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kCacheLine;
+  void* p = ::operator new (bytes, std::align_val_t{alignment});
+  if (alignment == kHugePage) madvise(p, bytes, MADV_HUGEPAGE);
+  std::memset(p, 0, bytes);
+  return {static_cast<std::byte*>(p), Free{alignment}};
 }
 
 PackedMatrix::PackedMatrix(DType dtype, int n, int k)
     : dtype_(dtype), n_(n), k_(k) {
   const size_t inputs = dtype == DType::kBF16 ? (k + 1) / 2 * 2 : k;
   panel_bytes_ = inputs * kPanel * SizeOf(dtype);
-  data_.reset(AllocateZeroed(bytes()));
+  data_ = AllocateZeroed(bytes());
 }
 
 void PackedMatrix::SetRow(int row, const float* weights) {

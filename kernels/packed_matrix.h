@@ -37,8 +37,10 @@ class PackedMatrix {
 
  private:
   struct Free {
+    size_t alignment;
     void operator()(std::byte* p) const;
   };
+  static std::unique_ptr<std::byte, Free> AllocateZeroed(size_t bytes);
 
   DType dtype_ = DType::kF32;
   int n_ = 0;

@@ -6,7 +6,6 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <deque>
 #include <exception>
 #include <limits>
 #include <map>
@@ -17,13 +16,14 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "runtime/choice.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
 #include "runtime/model.h"
+#include "runtime/mutex.h"
+#include "runtime/plan_batch.h"
 #include "runtime/scheduler.h"
 #include "runtime/status_macros.h"
 #include "spdlog/spdlog.h"
@@ -47,43 +47,11 @@ struct Live {
 
 double Seconds(absl::Duration d) { return absl::ToDoubleSeconds(d); }
 
-// The rows of a plan, generated tokens first (see StepBatch).
-StepBatch MakeBatch(const StepPlan& plan) {
-  StepBatch batch;
-  batch.tokens.reserve(plan.num_tokens);
-  // Adds tokens [first, end) of an entry's sequence as one span.
-  const auto add = [&](const ScheduledTokens& entry, int first, int end,
-                       std::vector<StepSpan>& spans) {
-    if (first >= end) return;
-    const Sequence& s = *entry.sequence;
-    spans.push_back(
-        {{batch.num_tokens(), end - first, first, s.block_table.data()},
-         s.long_prompt});
-    batch.tokens.insert(batch.tokens.end(), s.tokens.begin() + first,
-                        s.tokens.begin() + end);
-  };
-  std::vector<int> last_row(plan.entries.size());
-  for (const bool generated : {true, false}) {
-    for (size_t i = 0; i < plan.entries.size(); ++i) {
-      const ScheduledTokens& entry = plan.entries[i];
-      const Sequence& s = *entry.sequence;
-      const int end = s.computed + entry.count;
-      const int border = std::clamp(s.prompt_tokens, s.computed, end);
-      if (generated) {
-        add(entry, border, end, batch.generated);
-      } else {
-        add(entry, s.computed, border, batch.prompt);
-      }
-      const bool last_is_generated = end > s.prompt_tokens;
-      if (generated == last_is_generated) {
-        last_row[i] = batch.num_tokens() - 1;
-      }
-    }
-  }
-  for (size_t i = 0; i < plan.entries.size(); ++i) {
-    if (plan.entries[i].samples()) batch.logit_rows.push_back(last_row[i]);
-  }
-  return batch;
+absl::Status QueueFull(const char* bound, const std::string& waiting) {
+  absl::Status status = absl::ResourceExhaustedError(
+      absl::StrCat("the queue is full: ", waiting, " wait"));
+  status.SetPayload(kQueueBoundPayload, absl::Cord(bound));
+  return status;
 }
 
 }  // namespace
@@ -105,7 +73,7 @@ class Engine::Impl {
 
   ~Impl() {
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       stopping_ = true;
     }
     thread_.join();
@@ -120,7 +88,7 @@ class Engine::Impl {
   absl::Status Submit(Request request) {
     RETURN_IF_ERROR(Check(request));
     const auto tokens = static_cast<int64_t>(request.prompt.size());
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     if (draining_ || stopping_) {
       return absl::UnavailableError("the server is draining");
     }
@@ -129,13 +97,12 @@ class Engine::Impl {
           absl::StrCat("a request with id '", request.id, "' is running"));
     }
     if (queued_requests_ >= options_.max_queued_requests) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the queue is full: ", queued_requests_, " requests wait"));
+      return QueueFull("requests", absl::StrCat(queued_requests_, " requests"));
     }
     if (queued_requests_ > 0 &&
         queued_tokens_ + tokens > options_.max_queued_tokens) {
-      return absl::ResourceExhaustedError(absl::StrCat(
-          "the queue is full: ", queued_tokens_, " prompt tokens wait"));
+      return QueueFull("tokens",
+                       absl::StrCat(queued_tokens_, " prompt tokens"));
     }
     ++queued_requests_;
     queued_tokens_ += tokens;
@@ -147,7 +114,7 @@ class Engine::Impl {
   }
 
   bool Cancel(std::string_view id) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     const auto it = live_ids_.find(std::string(id));
     if (it == live_ids_.end()) return false;
     cancelled_.push_back(it->second);
@@ -155,20 +122,17 @@ class Engine::Impl {
   }
 
   void Drain() {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     draining_ = true;
   }
 
   bool WaitIdle(absl::Time deadline) {
-    absl::MutexLock lock(&mu_);
-    const auto idle = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
-      return unended_ == 0;
-    };
-    return mu_.AwaitWithDeadline(absl::Condition(&idle), deadline);
+    MutexLock lock(&mu_);
+    return mu_.AwaitUntil([this] { return unended_ == 0; }, deadline);
   }
 
   EngineStats Stats() const {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     EngineStats stats = stats_;  // of the last step; the queue may have grown
     FillQueue(stats);
     return stats;
@@ -177,7 +141,7 @@ class Engine::Impl {
   int64_t FlushCache() {
     Flush flush;
     {
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       if (stopping_) return 0;
       flushes_.push_back(&flush);
     }
@@ -188,7 +152,7 @@ class Engine::Impl {
  private:
   struct Flush {
     int64_t blocks = 0;
-    absl::Notification done;
+    Notification done;
   };
 
   // ---- any thread
@@ -254,12 +218,12 @@ class Engine::Impl {
     std::vector<Flush*> flushes;
     bool stopping;
     {
-      absl::MutexLock lock(&mu_);
-      const auto work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
+      MutexLock lock(&mu_);
+      const auto work = [this] {
         return stopping_ || !inbox_.empty() || !cancelled_.empty() ||
                !flushes_.empty();
       };
-      if (live_.empty()) mu_.Await(absl::Condition(&work));
+      if (live_.empty()) mu_.Await(work);
       arrived.swap(inbox_);
       cancelled.swap(cancelled_);
       flushes.swap(flushes_);
@@ -268,9 +232,7 @@ class Engine::Impl {
     for (std::unique_ptr<Live>& live : arrived) Accept(std::move(live));
     for (const uint64_t serial : cancelled) {
       const auto it = live_.find(serial);
-      if (it == live_.end()) continue;  // it ended meanwhile
-      metrics_.cancellations->Increment();
-      End(*it->second, absl::CancelledError("the request was cancelled"));
+      if (it != live_.end()) Drop(*it->second);  // else it ended meanwhile
     }
     for (Flush* flush : flushes) {
       flush->blocks = scheduler_.Flush();
@@ -320,13 +282,22 @@ class Engine::Impl {
     for (const auto& [serial, live] : live_) {
       if (live->request.deadline <= now) expired.push_back(live.get());
     }
-    for (Live* live : expired) {
-      metrics_.deadline_drops->Increment();
-      End(*live, absl::DeadlineExceededError(
-                     live->started == absl::InfiniteFuture()
-                         ? "the deadline passed while the request waited"
-                         : "the deadline passed while tokens were generated"));
+    for (Live* live : expired) Drop(*live);
+  }
+
+  // Ends a request before its time. gRPC cancels a call whose deadline passes,
+  // so what arrives as a cancellation may be a deadline.
+  void Drop(Live& live) {
+    if (live.request.deadline > absl::Now()) {
+      metrics_.cancellations->Increment();
+      End(live, absl::CancelledError("the request was cancelled"));
+      return;
     }
+    metrics_.deadline_drops->Increment();
+    End(live, absl::DeadlineExceededError(
+                  live.started == absl::InfiniteFuture()
+                      ? "the deadline passed while the request waited"
+                      : "the deadline passed while tokens were generated"));
   }
 
   void Step() {
@@ -334,7 +305,7 @@ class Engine::Impl {
     const StepPlan plan = scheduler_.Schedule();
     NoteAdmissions(plan);
     if (plan.entries.empty()) return;
-    const StepBatch batch = MakeBatch(plan);
+    const StepBatch batch = PlanBatch(plan);
     std::vector<Sequence*> sampled;
     for (const ScheduledTokens& entry : plan.entries) {
       if (entry.samples()) sampled.push_back(entry.sequence);
@@ -433,12 +404,12 @@ class Engine::Impl {
     const auto owner = live_.extract(live.serial);
     {
       // Whoever hears of the end may use the id again at once.
-      absl::MutexLock lock(&mu_);
+      MutexLock lock(&mu_);
       live_ids_.erase(live.request.id);
     }
     PublishStats();
     live.request.sink->OnDone(status, summary);
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     --unended_;
   }
 
@@ -460,7 +431,7 @@ class Engine::Impl {
   }
 
   void Dequeue(const Live& live) {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     --queued_requests_;
     queued_tokens_ -= static_cast<int64_t>(live.request.prompt.size());
   }
@@ -478,7 +449,7 @@ class Engine::Impl {
     c.cached_blocks = pool.cached();
     c.active_tokens = scheduler_.active_tokens();
     c.cached_tokens = scheduler_.cached_tokens();
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     FillQueue(stats);
     stats_ = stats;
     metrics_.SetStats(stats);
@@ -510,7 +481,7 @@ class Engine::Impl {
   uint64_t next_order_ = 0;
   std::random_device seeds_;
 
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   std::vector<std::unique_ptr<Live>> inbox_ ABSL_GUARDED_BY(mu_);
   std::vector<uint64_t> cancelled_ ABSL_GUARDED_BY(mu_);  // serials
   std::vector<Flush*> flushes_ ABSL_GUARDED_BY(mu_);

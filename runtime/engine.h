@@ -28,6 +28,10 @@ namespace mla::runtime {
 class LoadedModel;
 class Metrics;
 
+// A refusal because the queue is full carries this payload, which names the
+// bound that was met: "requests" or "tokens".
+inline constexpr char kQueueBoundPayload[] = "mla.runtime/queue-bound";
+
 struct EngineOptions {
   int64_t kv_cache_bytes = int64_t{1} << 30;
   kernels::DType kv_dtype = kernels::DType::kBF16;  // or kF32

@@ -46,10 +46,7 @@ class Reader {
 absl::StatusOr<Rope> ReadRope(const Reader& reader, int dim, int max_position,
                               absl::Span<const float> divisors) {
   ASSIGN_OR_RETURN(const float theta, reader.Float("rope.freq_base", 10000));
-  if (!(theta > 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("GGUF key 'rope.freq_base': must exceed 1, is ", theta));
-  }
+  RETURN_IF_ERROR(CheckRope(dim, theta));
   ASSIGN_OR_RETURN(const std::string type,
                    reader.String("rope.scaling.type", "none"));
   if (!divisors.empty()) {

@@ -23,18 +23,15 @@ absl::StatusOr<Rope> ReadRope(const json& config, int dim, int max_position) {
                             : json();
   ASSIGN_OR_RETURN(double theta, ReadNumber(config, "rope_theta", 10000.0));
   ASSIGN_OR_RETURN(theta, ReadNumber(scaling, "rope_theta", theta));
-  if (!(theta > 1)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("config field 'rope_theta': must exceed 1, is ", theta));
-  }
   return RopeFromConfig(dim, theta, max_position, scaling);
 }
 
 absl::StatusOr<int> ReadSize(const json& config, const char* field) {
   ASSIGN_OR_RETURN(const int value, ReadInt(config, field, 0));
-  if (value > 0) return value;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "config field '", field, "': missing or not positive (", value, ")"));
+  if (value > 0 && value <= kMaxModelSize) return value;
+  return absl::InvalidArgumentError(
+      absl::StrCat("config field '", field, "': missing or not in [1, ",
+                   kMaxModelSize, "] (", value, ")"));
 }
 
 absl::Status RefuseSlidingWindow(const json& config) {
@@ -171,6 +168,15 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   if (activation != "silu") {
     return absl::UnimplementedError(absl::StrCat(
         "config field 'hidden_act': '", activation, "' is not supported"));
+  }
+  if (config.contains("quantization_config") &&
+      config["quantization_config"].is_object()) {
+    ASSIGN_OR_RETURN(
+        const std::string method,
+        ReadString(config["quantization_config"], "quant_method", "unnamed"));
+    return absl::UnimplementedError(
+        absl::StrCat("config field 'quantization_config': method '", method,
+                     "' is not supported"));
   }
   ASSIGN_OR_RETURN(c.vocab_size, ReadSize(config, "vocab_size"));
   ASSIGN_OR_RETURN(c.hidden_size, ReadSize(config, "hidden_size"));

@@ -14,6 +14,9 @@ namespace mla::runtime {
 
 absl::StatusOr<nlohmann::json> ParseJson(std::string_view text);
 
+// Keeps the order of objects' keys, which templates print.
+absl::StatusOr<nlohmann::ordered_json> ParseOrderedJson(std::string_view text);
+
 }  // namespace mla::runtime
 
 #endif  // MLA_RUNTIME_JSON_H_

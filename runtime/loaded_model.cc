@@ -12,7 +12,7 @@
 #include "runtime/json.h"
 #include "runtime/json_fields.h"
 #include "runtime/status_macros.h"
-#include "runtime/tokenizer/gguf_vocab.h"
+#include "runtime/text_model.h"
 
 namespace mla::runtime {
 namespace {
@@ -50,62 +50,30 @@ std::string NameOf(const std::string& path) {
   return p.extension() == ".gguf" ? p.stem() : p.filename();
 }
 
-// "" when the checkpoint has no such file.
-absl::StatusOr<std::string> OptionalText(const Checkpoint& checkpoint,
-                                         const std::string& file) {
-  absl::StatusOr<std::string> text = checkpoint.ReadText(file);
-  if (absl::IsNotFound(text.status())) return std::string();
-  return text;
-}
-
-absl::Status LoadTokenizer(const Checkpoint& checkpoint, LoadedModel& loaded) {
-  if (const GgufMetadata* gguf = checkpoint.gguf()) {
-    ASSIGN_OR_RETURN(const GgufVocab vocab, ReadGgufVocab(*gguf));
-    ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromGguf(vocab));
-  } else {
-    ASSIGN_OR_RETURN(const std::string text,
-                     OptionalText(checkpoint, "tokenizer.json"));
-    if (text.empty()) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const std::string config,
-                     OptionalText(checkpoint, "tokenizer_config.json"));
-    ASSIGN_OR_RETURN(loaded.tokenizer, Tokenizer::FromJson(text, config));
-  }
-  if (loaded.tokenizer->vocab_size() > loaded.config.vocab_size) {
+absl::StatusOr<TextModel> LoadText(const Checkpoint& checkpoint,
+                                   const ModelConfig& config) {
+  ASSIGN_OR_RETURN(TextModel text,
+                   checkpoint.gguf() != nullptr
+                       ? TextModelFromGguf(*checkpoint.gguf())
+                       : TextModelFromFolder([&](const std::string& file) {
+                           return checkpoint.ReadText(file);
+                         }));
+  if (text.tokenizer != nullptr &&
+      text.tokenizer->vocab_size() > config.vocab_size) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the tokenizer has ", loaded.tokenizer->vocab_size(),
-                     " tokens, the model only ", loaded.config.vocab_size));
+        absl::StrCat("the tokenizer has ", text.tokenizer->vocab_size(),
+                     " tokens, the model only ", config.vocab_size));
   }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> ChatTemplateSource(const Checkpoint& checkpoint) {
-  if (const GgufMetadata* gguf = checkpoint.gguf()) {
-    ASSIGN_OR_RETURN(const std::string_view text,
-                     gguf->GetString("tokenizer.chat_template"));
-    return std::string(text);
-  }
-  absl::StatusOr<std::string> file = checkpoint.ReadText("chat_template.jinja");
-  if (!absl::IsNotFound(file.status())) return file;
-  ASSIGN_OR_RETURN(const std::string config,
-                   checkpoint.ReadText("tokenizer_config.json"));
-  return FindChatTemplate(config);
-}
-
-absl::StatusOr<std::unique_ptr<const ChatTemplate>> LoadChatTemplate(
-    const Checkpoint& checkpoint, const Tokenizer* tokenizer) {
-  if (tokenizer == nullptr) return absl::NotFoundError("no tokenizer");
-  ASSIGN_OR_RETURN(const std::string source, ChatTemplateSource(checkpoint));
-  ASSIGN_OR_RETURN(std::unique_ptr<ChatTemplate> parsed,
-                   ChatTemplate::Parse(source, tokenizer->named_tokens()));
-  return std::unique_ptr<const ChatTemplate>(std::move(parsed));
+  return text;
 }
 
 absl::Status LoadGenerationConfig(const Checkpoint& checkpoint,
                                   LoadedModel& loaded) {
-  ASSIGN_OR_RETURN(const std::string text,
-                   OptionalText(checkpoint, "generation_config.json"));
-  if (text.empty()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const json config, ParseJson(text));
+  const absl::StatusOr<std::string> text =
+      checkpoint.ReadText("generation_config.json");
+  if (absl::IsNotFound(text.status())) return absl::OkStatus();
+  RETURN_IF_ERROR(text.status());
+  ASSIGN_OR_RETURN(const json config, ParseJson(*text));
   SamplingParams& s = loaded.default_sampling;
   ASSIGN_OR_RETURN(const double temperature,
                    ReadNumber(config, "temperature", s.temperature));
@@ -181,9 +149,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   auto loaded = std::make_unique<LoadedModel>();
   loaded->name = NameOf(path);
   ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
-  RETURN_IF_ERROR(LoadTokenizer(*checkpoint, *loaded));
-  loaded->chat_template =
-      LoadChatTemplate(*checkpoint, loaded->tokenizer.get());
+  ASSIGN_OR_RETURN(TextModel text, LoadText(*checkpoint, loaded->config));
+  loaded->tokenizer = std::move(text.tokenizer);
+  loaded->chat_template = std::move(text.chat_template);
   RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
   MergeEosIds(*loaded);
   ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));

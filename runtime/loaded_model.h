@@ -39,8 +39,7 @@ class LoadedModel {
   std::string name;  // the path's last component, without .gguf
   ModelConfig config;
   std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
-  // NOT_FOUND: none came along. A template that cannot be parsed does not keep
-  // the model from serving plain prompts; its status says why.
+  // As in TextModel: NOT_FOUND, or why it cannot be used.
   absl::StatusOr<std::unique_ptr<const ChatTemplate>> chat_template;
   SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;

@@ -201,7 +201,7 @@ Metrics::~Metrics() = default;
 std::vector<MetricFamily> Metrics::Collect() const {
   EngineStats stats;
   {
-    absl::MutexLock lock(&mu_);
+    MutexLock lock(&mu_);
     stats = stats_;
   }
   std::vector<MetricFamily> families = registry_.Collect();
@@ -212,7 +212,7 @@ std::vector<MetricFamily> Metrics::Collect() const {
 }
 
 void Metrics::SetStats(const EngineStats& stats) {
-  absl::MutexLock lock(&mu_);
+  MutexLock lock(&mu_);
   stats_ = stats;
 }
 

@@ -11,13 +11,13 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "prometheus/counter.h"
 #include "prometheus/histogram.h"
 #include "prometheus/metric_family.h"
 #include "prometheus/registry.h"
 #include "runtime/engine_stats.h"
+#include "runtime/mutex.h"
 #include "runtime/token_sink.h"
 
 namespace mla::runtime {
@@ -67,7 +67,7 @@ class Metrics {
   prometheus::Histogram* prompt_tokens_;
   prometheus::Histogram* generation_tokens_;
 
-  mutable absl::Mutex mu_;
+  mutable Mutex mu_;
   EngineStats stats_ ABSL_GUARDED_BY(mu_);
 };
 

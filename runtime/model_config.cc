@@ -7,11 +7,7 @@
 namespace mla::runtime {
 namespace {
 
-// Far above any published model, and small enough that the product of any
-// three fits in 64 bits.
-constexpr int kMaxSize = 1 << 20;
 constexpr int kMaxLayers = 4096;
-constexpr int kMaxVocab = 1 << 22;
 constexpr int kMaxPosition = 1 << 26;
 
 absl::Status Between(const char* what, int64_t value, int64_t low,
@@ -32,10 +28,10 @@ absl::Status ValidateAttention(const AttentionConfig& a) {
           " is not a multiple of num_key_value_heads ", a.kv_heads));
     }
     return Between("kv row width", int64_t{2} * a.kv_heads * a.head_dim, 1,
-                   kMaxSize);
+                   kMaxModelSize);
   }
-  RETURN_IF_ERROR(Between("q_lora_rank", a.q_lora_rank, 0, kMaxSize));
-  RETURN_IF_ERROR(Between("kv_lora_rank", a.kv_lora_rank, 1, kMaxSize));
+  RETURN_IF_ERROR(Between("q_lora_rank", a.q_lora_rank, 0, kMaxModelSize));
+  RETURN_IF_ERROR(Between("kv_lora_rank", a.kv_lora_rank, 1, kMaxModelSize));
   RETURN_IF_ERROR(Between("qk_nope_head_dim", a.qk_nope_head_dim, 1, 65536));
   RETURN_IF_ERROR(Between("qk_rope_head_dim", a.qk_rope_head_dim, 2, 65536));
   return Between("v_head_dim", a.v_head_dim, 1, 65536);
@@ -44,10 +40,10 @@ absl::Status ValidateAttention(const AttentionConfig& a) {
 absl::Status ValidateMoe(const MoeConfig& moe) {
   RETURN_IF_ERROR(Between("number of experts", moe.experts, 1, 65536));
   RETURN_IF_ERROR(Between("num_experts_per_tok", moe.top_k, 1, moe.experts));
-  RETURN_IF_ERROR(
-      Between("moe_intermediate_size", moe.intermediate_size, 1, kMaxSize));
+  RETURN_IF_ERROR(Between("moe_intermediate_size", moe.intermediate_size, 1,
+                          kMaxModelSize));
   return Between("shared experts' intermediate size",
-                 moe.shared_intermediate_size, 0, kMaxSize);
+                 moe.shared_intermediate_size, 0, kMaxModelSize);
 }
 
 }  // namespace
@@ -89,24 +85,20 @@ int64_t ModelConfig::Parameters() const {
 }
 
 absl::Status Validate(const ModelConfig& c) {
-  RETURN_IF_ERROR(Between("vocab_size", c.vocab_size, 1, kMaxVocab));
-  RETURN_IF_ERROR(Between("hidden_size", c.hidden_size, 1, kMaxSize));
+  RETURN_IF_ERROR(Between("vocab_size", c.vocab_size, 1, kMaxModelSize));
+  RETURN_IF_ERROR(Between("hidden_size", c.hidden_size, 1, kMaxModelSize));
   RETURN_IF_ERROR(Between("num_hidden_layers", c.num_layers, 1, kMaxLayers));
   RETURN_IF_ERROR(
       Between("max_position_embeddings", c.max_position, 1, kMaxPosition));
   if (!c.moe || c.moe->first_layer > 0) {
     RETURN_IF_ERROR(
-        Between("intermediate_size", c.intermediate_size, 1, kMaxSize));
+        Between("intermediate_size", c.intermediate_size, 1, kMaxModelSize));
   }
   if (!(c.norm_eps > 0) || !(c.norm_eps < 1)) {
     return absl::InvalidArgumentError(
         absl::StrCat("rms_norm_eps is ", c.norm_eps, ", must be in (0, 1)"));
   }
   RETURN_IF_ERROR(ValidateAttention(c.attention));
-  if (c.attention.rope.dim % 2 != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "rotary dimension ", c.attention.rope.dim, " is not even"));
-  }
   if (c.moe) RETURN_IF_ERROR(ValidateMoe(*c.moe));
   for (int32_t id : c.eos_token_ids) {
     RETURN_IF_ERROR(Between("eos_token_id", id, 0, c.vocab_size - 1));

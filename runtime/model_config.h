@@ -20,6 +20,10 @@
 
 namespace mla::runtime {
 
+// Far above any published model's sizes, and small enough that the product of
+// any three fits in 64 bits.
+inline constexpr int kMaxModelSize = 1 << 20;
+
 struct AttentionConfig {
   enum class Kind {
     kGqa,  // served in TransMLA's exact form: a latent group per KV head

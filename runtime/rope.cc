@@ -180,8 +180,21 @@ Rope DefaultRope(int dim, double theta, absl::Span<const float> divisors) {
   return rope;
 }
 
+absl::Status CheckRope(int64_t dim, double theta) {
+  if (dim < 2 || dim > 65536 || dim % 2 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "rotary dimension ", dim, " is not an even number up to 65536"));
+  }
+  if (!(theta > 1) || !std::isfinite(theta)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("rope_theta must exceed 1, is ", theta));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Rope> RopeFromConfig(int dim, double theta, int max_position,
                                     const json& scaling) {
+  RETURN_IF_ERROR(CheckRope(dim, theta));
   const Rope plain = DefaultRope(dim, theta);
   if (!scaling.is_object()) return plain;
   // `type` is the older name of `rope_type`; some configs carry both.

@@ -7,6 +7,7 @@
 #ifndef MLA_RUNTIME_ROPE_H_
 #define MLA_RUNTIME_ROPE_H_
 
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -32,6 +33,9 @@ struct Rope {
   // cos and sin [dim / 2] at a position.
   void Angles(int position, bool long_prompt, float* cos, float* sin) const;
 };
+
+// INVALID_ARGUMENT unless DefaultRope may be asked for this.
+absl::Status CheckRope(int64_t dim, double theta);
 
 // Plain RoPE. `divisors` (may be empty) divide the frequencies.
 Rope DefaultRope(int dim, double theta, absl::Span<const float> divisors = {});

@@ -23,11 +23,15 @@ StopMatcher::StopMatcher(std::vector<std::string> stops)
 std::string StopMatcher::Append(std::string_view text) {
   if (matched_) return "";
   held_ += text;
-  size_t first = std::string::npos;
+  // Generation ends with the string that is complete first, however the text
+  // was cut; of two that end together the longer one counts.
+  size_t first = 0, end = std::string::npos;
   for (const std::string& stop : stops_) {
     const size_t at = held_.find(stop);
-    if (at < first) {
+    if (at == std::string::npos) continue;
+    if (at + stop.size() < end || (at + stop.size() == end && at < first)) {
       first = at;
+      end = at + stop.size();
       matched_ = stop;
     }
   }

@@ -1,5 +1,5 @@
-// StopMatcher finds the first stop string in a growing text, and holds back
-// the end of the text while it may still become one.
+// StopMatcher finds the stop string that is complete first in a growing text,
+// and holds back the end of the text while it may still become one.
 // Threads: one.
 #ifndef MLA_RUNTIME_STOP_MATCHER_H_
 #define MLA_RUNTIME_STOP_MATCHER_H_

@@ -1,6 +1,8 @@
 // Tested by tests/server/generation_service_test.cc.
 #include "server/collected_call.h"
 
+#include <grpcpp/server_context.h>
+
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -54,6 +56,10 @@ std::shared_ptr<CollectedCall> CollectedCall::Create(
     grpc::ByteBuffer& response) {
   std::shared_ptr<CollectedCall> made(
       new CollectedCall(generation, call, response));
+  {
+    runtime::MutexLock lock(&made->mu_);
+    made->deadline_ = CallDeadline(call);
+  }
   generation.calls.Add(made);
   return made;
 }
@@ -84,11 +90,11 @@ absl::Status CollectedCall::Submit(size_t index, runtime::Request request) {
       std::make_shared<Sink>(shared_from_this(), index, request.sampling.n);
   const absl::Status status = generation_.engine.Submit(std::move(request));
   if (!status.ok()) return ExplainRefusal(status);
-  bool too_late = false;  // another request of this call failed meanwhile
+  bool too_late = false;  // the call, or another request of it, ended meanwhile
   {
     runtime::MutexLock lock(&mu_);
     if (states_[index] == State::kNotSubmitted) states_[index] = State::kLive;
-    too_late = !first_error_.ok();
+    too_late = !first_error_.ok() || interruption_ != Interruption::kNone;
   }
   if (too_late) CancelLive();
   return absl::OkStatus();
@@ -130,16 +136,14 @@ void CollectedCall::Ended(size_t index, absl::Status status,
   }
 }
 
-void CollectedCall::OnCancel() {
-  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
-                                               : Interruption::kClientGone);
-}
+void CollectedCall::OnCancel() { Interrupt(Interruption::kClientGone); }
 
 void CollectedCall::Interrupt(Interruption why) {
   {
     runtime::MutexLock lock(&mu_);
-    if (remaining_ == 0 || interruption_ != Interruption::kNone) return;
-    interruption_ = why;
+    if (interruption_ != Interruption::kNone) return;
+    // gRPC cancels a call whose deadline has passed.
+    interruption_ = absl::Now() < deadline_ ? why : Interruption::kDeadline;
   }
   CancelLive();
 }
@@ -148,7 +152,7 @@ void CollectedCall::CancelLive() {
   std::vector<std::string> live;
   {
     runtime::MutexLock lock(&mu_);
-    for (size_t i = 0; i < ids_.size(); ++i) {
+    for (size_t i = 0; i < states_.size(); ++i) {
       if (states_[i] == State::kLive) live.push_back(ids_[i]);
     }
   }

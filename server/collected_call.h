@@ -41,7 +41,8 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
       const GenerationContext& generation, grpc::CallbackServerContext& call,
       grpc::ByteBuffer& response);
 
-  // Exactly one of these, once, from the method handler.
+  // Exactly one of these, once, from the method handler or a worker thread:
+  // the client may be gone by then.
   void Begin(std::vector<runtime::Request> requests, Answer answer);
   void Refuse(absl::Status status);
 
@@ -84,6 +85,7 @@ class CollectedCall final : public grpc::ServerUnaryReactor,
   size_t remaining_ ABSL_GUARDED_BY(mu_) = 0;  // not yet ended
   absl::Status first_error_ ABSL_GUARDED_BY(mu_);
   Interruption interruption_ ABSL_GUARDED_BY(mu_) = Interruption::kNone;
+  absl::Time deadline_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   bool closed_ ABSL_GUARDED_BY(mu_) = false;  // call_ is gone
 };

@@ -6,6 +6,7 @@
 #include "runtime/loaded_model.h"
 #include "server/call_registry.h"
 #include "server/server_metrics.h"
+#include "server/worker_pool.h"
 
 namespace mla::server {
 
@@ -14,6 +15,7 @@ struct GenerationContext {
   runtime::Engine& engine;
   ServerMetrics& metrics;
   CallRegistry& calls;
+  WorkerPool& workers;
 };
 
 }  // namespace mla::server

@@ -47,12 +47,14 @@ class GenerationService final : public RawApi {
   grpc::ServerWriteReactor<ByteBuffer>* Generate(
       CallbackServerContext* call, const ByteBuffer* bytes) override {
     const auto writer = StreamWriter::Create(context_, *call);
-    auto request = NoThrow([&] { return ParseRequest(*call, *bytes); });
-    if (request.ok()) {
-      writer->Begin(*std::move(request));
-    } else {
-      writer->Refuse(request.status());
-    }
+    Schedule(*bytes, [=, this](const absl::Status& room) {
+      auto request = NoThrow([&] { return ParseRequest(room, *call, *bytes); });
+      if (request.ok()) {
+        writer->Begin(*std::move(request));
+      } else {
+        writer->Refuse(request.status());
+      }
+    });
     return writer.get();
   }
 
@@ -60,15 +62,14 @@ class GenerationService final : public RawApi {
                                           const ByteBuffer* bytes,
                                           ByteBuffer* response) override {
     const auto collected = CollectedCall::Create(context_, *call, *response);
-    auto request = NoThrow([&] { return ParseRequest(*call, *bytes); });
-    if (request.ok()) {
-      collected->Begin({*std::move(request)},
-                       [](const CollectedCall::Results& results) {
-                         return SerializeMessage(results.front());
-                       });
-    } else {
-      collected->Refuse(request.status());
-    }
+    Schedule(*bytes, [=, this](const absl::Status& room) {
+      auto request = NoThrow([&] { return ParseRequest(room, *call, *bytes); });
+      if (request.ok()) {
+        collected->Begin({*std::move(request)}, OneResult);
+      } else {
+        collected->Refuse(request.status());
+      }
+    });
     return collected.get();
   }
 
@@ -76,26 +77,21 @@ class GenerationService final : public RawApi {
                                           const ByteBuffer* bytes,
                                           ByteBuffer* response) override {
     const auto collected = CollectedCall::Create(context_, *call, *response);
-    auto requests = NoThrow([&] { return ParseBatch(*call, *bytes); });
-    if (requests.ok()) {
-      collected->Begin(*std::move(requests),
-                       [](CollectedCall::Results results) {
-                         v1::BatchGenerateResponse out;
-                         for (auto& result : results) {
-                           *out.add_results() = std::move(result);
-                         }
-                         return SerializeMessage(out);
-                       });
-    } else {
-      collected->Refuse(requests.status());
-    }
+    Schedule(*bytes, [=, this](const absl::Status& room) {
+      auto requests = NoThrow([&] { return ParseBatch(room, *call, *bytes); });
+      if (requests.ok()) {
+        collected->Begin(*std::move(requests), AllResults);
+      } else {
+        collected->Refuse(requests.status());
+      }
+    });
     return collected.get();
   }
 
   grpc::ServerUnaryReactor* Cancel(CallbackServerContext* call,
                                    const ByteBuffer* bytes,
                                    ByteBuffer* response) override {
-    return Answer(call, [&]() -> absl::Status {
+    return Answer(call, bytes, [=, this]() -> absl::Status {
       v1::CancelRequest in;
       RETURN_IF_ERROR(ParseMessage(*bytes, in));
       RETURN_IF_ERROR(CheckRequestId(in.request_id()));
@@ -111,13 +107,13 @@ class GenerationService final : public RawApi {
   grpc::ServerUnaryReactor* Tokenize(CallbackServerContext* call,
                                      const ByteBuffer* bytes,
                                      ByteBuffer* response) override {
-    return Answer(call, [&]() -> absl::Status {
+    return Answer(call, bytes, [=, this]() -> absl::Status {
       v1::TokenizeRequest in;
       RETURN_IF_ERROR(ParseMessage(*bytes, in));
       v1::TokenizeResponse out;
       ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
                        ConvertTokenize(in, context_.model));
-      for (const int32_t id : ids) out.add_token_ids(id);
+      out.mutable_token_ids()->Add(ids.begin(), ids.end());
       *response = SerializeMessage(out);
       return absl::OkStatus();
     });
@@ -126,7 +122,7 @@ class GenerationService final : public RawApi {
   grpc::ServerUnaryReactor* Detokenize(CallbackServerContext* call,
                                        const ByteBuffer* bytes,
                                        ByteBuffer* response) override {
-    return Answer(call, [&]() -> absl::Status {
+    return Answer(call, bytes, [=, this]() -> absl::Status {
       v1::DetokenizeRequest in;
       RETURN_IF_ERROR(ParseMessage(*bytes, in));
       v1::DetokenizeResponse out;
@@ -138,24 +134,59 @@ class GenerationService final : public RawApi {
   }
 
  private:
-  // Runs what answers a call at once.
+  // Runs `task` here when the request is small, else on a worker. It is told
+  // whether there was room for it, and finishes the call either way.
+  template <typename Task>
+  void Schedule(const ByteBuffer& bytes, Task task) {
+    const size_t size = bytes.Length();
+    if (size <= kInlineRequestBytes) {
+      task(absl::OkStatus());
+    } else if (!context_.workers.TrySubmit(
+                   size, [task] { task(absl::OkStatus()); })) {
+      task(WithRetryDelay(
+          WithReason(absl::ResourceExhaustedError(
+                         "too many large requests wait to be read"),
+                     kQueueFull),
+          absl::Seconds(1)));
+    }
+  }
+
+  // Answers a call that needs no engine. What `function` captures is gRPC's,
+  // there until the call is finished.
   template <typename Function>
   grpc::ServerUnaryReactor* Answer(CallbackServerContext* call,
-                                   Function&& function) {
+                                   const ByteBuffer* bytes, Function function) {
     grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-    reactor->Finish(ToGrpcStatus(NoThrow(function), *call));
+    Schedule(*bytes, [=](const absl::Status& room) {
+      const absl::Status status = room.ok() ? NoThrow(function) : room;
+      reactor->Finish(ToGrpcStatus(status, *call));
+    });
     return reactor;
   }
 
+  static ByteBuffer OneResult(CollectedCall::Results results) {
+    return SerializeMessage(results.front());
+  }
+
+  static ByteBuffer AllResults(CollectedCall::Results results) {
+    v1::BatchGenerateResponse out;
+    for (auto& result : results) *out.add_results() = std::move(result);
+    return SerializeMessage(out);
+  }
+
   absl::StatusOr<runtime::Request> ParseRequest(
-      const CallbackServerContext& call, const ByteBuffer& bytes) const {
+      const absl::Status& room, const CallbackServerContext& call,
+      const ByteBuffer& bytes) const {
+    RETURN_IF_ERROR(room);
     v1::GenerateRequest in;
     RETURN_IF_ERROR(ParseMessage(bytes, in));
     return Convert(in, CallDeadline(call));
   }
 
   absl::StatusOr<std::vector<runtime::Request>> ParseBatch(
-      const CallbackServerContext& call, const ByteBuffer& bytes) const {
+      const absl::Status& room, const CallbackServerContext& call,
+      const ByteBuffer& bytes) const {
+    RETURN_IF_ERROR(room);
     v1::BatchGenerateRequest in;
     RETURN_IF_ERROR(ParseMessage(bytes, in));
     const int size = in.requests_size();

@@ -29,6 +29,13 @@ inline constexpr int kMaxConcurrentStreams = 1024;
 // Bytes gRPC may hold for all connections together before it pushes back.
 inline constexpr size_t kGrpcMemoryBytes = size_t{1} << 30;
 
+// gRPC runs all calls on a few threads. Requests above this size, which may
+// take milliseconds to tokenize, are prepared on threads of their own...
+inline constexpr size_t kInlineRequestBytes = 16 << 10;
+inline constexpr int kRequestThreads = 2;
+// ... for which this much may wait.
+inline constexpr size_t kMaxWaitingRequestBytes = size_t{256} << 20;
+
 // Text of a prompt, checked before tokenizing: at most this many bytes for
 // each token of the context. Ordinary text has about 4 bytes a token and the
 // longest tokens of published vocabularies have 128, almost all of them runs
@@ -60,7 +67,6 @@ inline constexpr int kMaxBatchRequests = 64;
 inline constexpr int kMaxChatMessages = 4096;
 inline constexpr int kMaxChatTools = 256;
 inline constexpr size_t kMaxRoleBytes = 64;
-inline constexpr int kMaxJsonDepth = 32;  // of tools and template arguments
 
 // Error details travel in a header, and clients refuse more than 8 KiB there.
 inline constexpr int kMaxReportedViolations = 8;

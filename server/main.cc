@@ -16,8 +16,12 @@ int main(int argc, char** argv) {
   mla::server::AddServe(app, exit_code);
   mla::server::AddGenerate(app, exit_code);
   mla::server::AddHealth(app, exit_code);
+  mla::server::AddInspect(app, exit_code);
+  mla::server::AddPerplexity(app, exit_code);
+  mla::server::AddVerify(app, exit_code);
   CLI::App* bench = app.add_subcommand("bench", "Measure speed and latency.");
   bench->require_subcommand(1);
+  mla::server::AddBenchEngine(*bench, exit_code);
   mla::server::AddBenchLoad(*bench, exit_code);
 
   try {

@@ -31,13 +31,14 @@ void DescribeAttention(const runtime::AttentionConfig& attention,
 
 class ModelService final : public v1::ModelService::CallbackService {
  public:
-  ModelService(const runtime::LoadedModel& model, v1::Model description)
-      : model_(model), description_(std::move(description)) {}
+  explicit ModelService(v1::Model description)
+      : description_(std::move(description)) {}
 
   grpc::ServerUnaryReactor* GetModel(grpc::CallbackServerContext* call,
                                      const v1::GetModelRequest* request,
                                      v1::Model* response) override {
-    const absl::Status status = CheckModel(request->name(), model_);
+    const absl::Status status =
+        CheckModel(request->name(), description_.name());
     if (status.ok()) *response = description_;
     return Finished(call, status);
   }
@@ -57,7 +58,6 @@ class ModelService final : public v1::ModelService::CallbackService {
     return reactor;
   }
 
-  const runtime::LoadedModel& model_;
   const v1::Model description_;
 };
 
@@ -84,11 +84,8 @@ v1::Model Describe(const runtime::LoadedModel& model,
   return out;
 }
 
-std::unique_ptr<grpc::Service> MakeModelService(
-    const runtime::LoadedModel& model, kernels::DType weights_dtype,
-    kernels::DType kv_dtype) {
-  return std::make_unique<ModelService>(
-      model, Describe(model, weights_dtype, kv_dtype));
+std::unique_ptr<grpc::Service> MakeModelService(v1::Model description) {
+  return std::make_unique<ModelService>(std::move(description));
 }
 
 }  // namespace mla::server

@@ -21,10 +21,8 @@ serving::v1::Model Describe(const runtime::LoadedModel& model,
                             kernels::DType weights_dtype,
                             kernels::DType kv_dtype);
 
-// `model` outlives the service.
-std::unique_ptr<grpc::Service> MakeModelService(
-    const runtime::LoadedModel& model, kernels::DType weights_dtype,
-    kernels::DType kv_dtype);
+// Answers with `description`.
+std::unique_ptr<grpc::Service> MakeModelService(serving::v1::Model description);
 
 }  // namespace mla::server
 

@@ -3,17 +3,11 @@
 
 #include <CLI/CLI.hpp>
 #include <limits>
-#include <map>
 
-#include "kernels/dtype.h"
+#include "server/load_flags.h"
 
 namespace mla::server {
 namespace {
-
-using kernels::DType;
-
-const std::map<std::string, DType> kDTypes = {{"bf16", DType::kBF16},
-                                              {"f32", DType::kF32}};
 
 constexpr int64_t kMaxCount = std::numeric_limits<int>::max();
 
@@ -29,27 +23,7 @@ void AddModelFlags(CLI::App& command, ServeOptions& options) {
                   "Name that clients ask for [last part of --model]")
       ->envname("MLA_MODEL_NAME")
       ->group("Model");
-  command
-      .add_option("--weights-dtype", options.load.model.weights_dtype,
-                  "Weights in memory: bf16, or f32 for exact comparison [bf16]")
-      ->transform(CLI::CheckedTransformer(kDTypes))
-      ->envname("MLA_WEIGHTS_DTYPE")
-      ->group("Model");
-  command
-      .add_option("--backend", options.load.backend,
-                  "Where it runs: cpu for the best this machine has, or "
-                  "cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, "
-                  "cpu-avx512-bf16")
-      ->capture_default_str()
-      ->envname("MLA_BACKEND")
-      ->group("Model");
-  command
-      .add_option("--threads", options.load.threads,
-                  "CPU threads that compute; 0: every CPU the process may use")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str()
-      ->envname("MLA_THREADS")
-      ->group("Model");
+  AddLoadFlags(command, options.load);
 }
 
 void AddCacheFlags(CLI::App& command, ServeOptions& options) {
@@ -61,12 +35,7 @@ void AddCacheFlags(CLI::App& command, ServeOptions& options) {
       ->capture_default_str()
       ->envname("MLA_KV_CACHE_BYTES")
       ->group("Cache");
-  command
-      .add_option("--kv-cache-dtype", options.engine.kv_dtype,
-                  "Cache rows: bf16, or f32 for exact comparison [bf16]")
-      ->transform(CLI::CheckedTransformer(kDTypes))
-      ->envname("MLA_KV_CACHE_DTYPE")
-      ->group("Cache");
+  AddKvDtypeFlag(command, options.engine.kv_dtype);
   command
       .add_option("--block-tokens", options.engine.block_tokens,
                   "Tokens in one cache block")

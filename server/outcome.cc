@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "runtime/engine.h"
 #include "server/error_details.h"
 #include "server/limits.h"
 #include "server/log.h"
@@ -34,9 +35,14 @@ absl::Status FinalStatus(absl::Status engine_status, Interruption why) {
 absl::Status ExplainRefusal(absl::Status status) {
   constexpr absl::Duration kRetryDelay = absl::Seconds(1);
   switch (status.code()) {
-    case absl::StatusCode::kResourceExhausted:
-      return WithRetryDelay(WithReason(std::move(status), kQueueFull),
+    case absl::StatusCode::kResourceExhausted: {
+      const auto bound = status.GetPayload(runtime::kQueueBoundPayload);
+      status.ErasePayload(runtime::kQueueBoundPayload);
+      const bool tokens = bound && *bound == "tokens";
+      return WithRetryDelay(WithReason(std::move(status),
+                                       tokens ? kQueuedTokensFull : kQueueFull),
                             kRetryDelay);
+    }
     case absl::StatusCode::kUnavailable:
       return WithReason(std::move(status), kDraining);
     case absl::StatusCode::kAlreadyExists:

@@ -5,10 +5,12 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/chat/chat_template.h"
 #include "runtime/status_macros.h"
 #include "server/chat_conversion.h"
 #include "server/error_details.h"
 #include "server/limits.h"
+#include "server/prompt_limits.h"
 #include "server/request_conversion.h"
 
 namespace mla::server {
@@ -47,12 +49,12 @@ absl::StatusOr<TokenIds> EncodeText(const std::string& text, bool add_special,
 absl::StatusOr<TokenIds> EncodeChat(const v1::ChatInput& chat,
                                     const runtime::LoadedModel& model) {
   RETURN_IF_ERROR(NeedTokenizer(model));
-  ASSIGN_OR_RETURN(const RenderedChat prompt, RenderChat(chat, model));
+  ASSIGN_OR_RETURN(const runtime::RenderedPrompt prompt,
+                   RenderChat(chat, model));
   RETURN_IF_ERROR(CheckPromptBytes("chat", prompt.text.size(), model));
-  // The template writes what belongs around a text itself.
   return NameField("chat",
-                   model.tokenizer->EncodeTrusting(prompt.text, prompt.trusted,
-                                                   /*add_special=*/false));
+                   runtime::EncodePrompt(*model.tokenizer, prompt,
+                                         runtime::PromptMarkup::kTemplateOnly));
 }
 
 absl::StatusOr<TokenIds> CheckTokenIds(
@@ -93,17 +95,6 @@ absl::StatusOr<TokenIds> Encode(const v1::GenerateRequest& in,
 
 }  // namespace
 
-absl::Status CheckPromptBytes(const char* field, size_t bytes,
-                              const runtime::LoadedModel& model) {
-  const size_t most =
-      kMaxPromptBytesPerToken * static_cast<size_t>(model.config.max_position);
-  if (bytes <= most) return absl::OkStatus();
-  return InvalidField(
-      field, absl::StrCat("has ", bytes, " bytes, more than the ", most,
-                          " that a context of ", model.config.max_position,
-                          " tokens is taken to hold"));
-}
-
 absl::StatusOr<TokenIds> ConvertPrompt(const v1::GenerateRequest& in,
                                        const runtime::LoadedModel& model) {
   ASSIGN_OR_RETURN(TokenIds ids, Encode(in, model));
@@ -115,7 +106,7 @@ absl::StatusOr<TokenIds> ConvertPrompt(const v1::GenerateRequest& in,
 
 absl::StatusOr<TokenIds> ConvertTokenize(const v1::TokenizeRequest& in,
                                          const runtime::LoadedModel& model) {
-  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  RETURN_IF_ERROR(CheckModel(in.model(), model.name));
   switch (in.input_case()) {
     case v1::TokenizeRequest::kText:
       return EncodeText(in.text(),
@@ -131,7 +122,7 @@ absl::StatusOr<TokenIds> ConvertTokenize(const v1::TokenizeRequest& in,
 
 absl::StatusOr<std::string> ConvertDetokenize(
     const v1::DetokenizeRequest& in, const runtime::LoadedModel& model) {
-  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  RETURN_IF_ERROR(CheckModel(in.model(), model.name));
   RETURN_IF_ERROR(NeedTokenizer(model));
   ASSIGN_OR_RETURN(
       const TokenIds ids,

@@ -17,11 +17,6 @@
 
 namespace mla::server {
 
-// INVALID_ARGUMENT when a text is too long for any tokenizer to fit it in the
-// context.
-absl::Status CheckPromptBytes(const char* field, size_t bytes,
-                              const runtime::LoadedModel& model);
-
 // Ids of the prompt of `in`: one or more.
 absl::StatusOr<std::vector<int32_t>> ConvertPrompt(
     const serving::v1::GenerateRequest& in, const runtime::LoadedModel& model);

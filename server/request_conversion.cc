@@ -73,7 +73,7 @@ void BoundResult(const runtime::Request& request, FieldViolations& violations) {
 absl::StatusOr<runtime::Request> ConvertRequest(
     const v1::GenerateRequest& in, const runtime::LoadedModel& model,
     int max_tokens) {
-  RETURN_IF_ERROR(CheckModel(in.model(), model));
+  RETURN_IF_ERROR(CheckModel(in.model(), model.name));
   runtime::Request request;
   if (in.request_id().empty()) {
     request.id = NewRequestId();
@@ -102,11 +102,11 @@ int64_t ResultEntries(const runtime::Request& request) {
 }
 
 absl::Status CheckModel(const std::string& requested,
-                        const runtime::LoadedModel& model) {
-  if (requested.empty() || requested == model.name) return absl::OkStatus();
-  return WithReason(absl::NotFoundError(absl::StrCat(
-                        "model ", Quoted(requested), " is not served here; '",
-                        model.name, "' is")),
+                        const std::string& served) {
+  if (requested.empty() || requested == served) return absl::OkStatus();
+  return WithReason(absl::NotFoundError(
+                        absl::StrCat("model ", Quoted(requested),
+                                     " is not served here; '", served, "' is")),
                     kModelNotFound);
 }
 

@@ -31,9 +31,9 @@ absl::StatusOr<runtime::Request> ConvertRequest(
 // choices; limits.h bounds it.
 int64_t ResultEntries(const runtime::Request& request);
 
-// OK for "" and for the name of `model`.
+// OK for "" and for the name of the model that is served.
 absl::Status CheckModel(const std::string& requested,
-                        const runtime::LoadedModel& model);
+                        const std::string& served);
 
 // 1 to 128 printable characters, so that it can stand in a log line.
 absl::Status CheckRequestId(const std::string& id);

@@ -15,8 +15,8 @@ prometheus::Gauge& AddGauge(prometheus::Registry& registry, const char* name,
 }  // namespace
 
 ServerMetrics::ServerMetrics(prometheus::Registry& registry,
-                             const std::string& model)
-    : model_(model),
+                             const serving::v1::Model& model)
+    : model_(model.name()),
       requests_(prometheus::BuildCounter()
                     .Name("mla_requests_total")
                     .Help("Generation requests that ended, by gRPC status code "
@@ -27,27 +27,46 @@ ServerMetrics::ServerMetrics(prometheus::Registry& registry,
                       .Help("Generation requests refused before they ran.")
                       .Register(registry)),
       streams_active_(AddGauge(registry, "mla_grpc_streams_active",
-                               "Generation calls open now.", model)),
-      write_stalled_seconds_(
-          AddGauge(registry, "mla_grpc_write_stalled_seconds",
-                   "How long the slowest client has let a write wait.", model)),
+                               "Generation calls open now.", model_)),
+      write_stalled_seconds_(AddGauge(
+          registry, "mla_grpc_write_stalled_seconds",
+          "How long the slowest client has let a write wait.", model_)),
       pending_bytes_(AddGauge(registry, "mla_grpc_pending_bytes",
                               "Bytes generated that slow clients have not "
                               "taken yet.",
-                              model)) {
+                              model_)) {
+  prometheus::BuildGauge()
+      .Name("mla_model_info")
+      .Help("The model that is served; always 1.")
+      .Register(registry)
+      .Add({{"model", model_},
+            {"architecture", model.architecture()},
+            {"attention", model.attention().kind()},
+            {"weights_dtype", model.weights_dtype()},
+            {"kv_dtype", model.kv_dtype()}})
+      .Set(1);
   // A series that starts at zero gives a rate from its first increment.
   for (const char* reason :
        {"invalid", "queue_full", "tokens", "deadline", "draining"}) {
     rejections_.Add({{"model", model_}, {"reason", reason}});
   }
+  for (const char* reason : {"stop", "length"}) AddRequests("OK", reason);
+  for (const char* code :
+       {"CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "INVALID_ARGUMENT",
+        "RESOURCE_EXHAUSTED", "UNAVAILABLE"}) {
+    AddRequests(code, "none");
+  }
+}
+
+prometheus::Counter& ServerMetrics::AddRequests(
+    const std::string& code, const std::string& finish_reason) {
+  return requests_.Add(
+      {{"model", model_}, {"code", code}, {"finish_reason", finish_reason}});
 }
 
 void ServerMetrics::RequestEnded(const absl::Status& status,
                                  const std::string& finish_reason) {
-  requests_
-      .Add({{"model", model_},
-            {"code", absl::StatusCodeToString(status.code())},
-            {"finish_reason", finish_reason}})
+  AddRequests(absl::StatusCodeToString(status.code()), finish_reason)
       .Increment();
 }
 

@@ -12,13 +12,15 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "mla/serving/v1/model.pb.h"
 
 namespace mla::server {
 
 class ServerMetrics {
  public:
-  // `registry` outlives this. `model` is every series' label.
-  ServerMetrics(prometheus::Registry& registry, const std::string& model);
+  // `registry` outlives this. The model's name is every series' label.
+  ServerMetrics(prometheus::Registry& registry,
+                const serving::v1::Model& model);
 
   // A generation request ended with `status`; `finish_reason` is "stop",
   // "length", or "none" when it did not come to its end.
@@ -32,6 +34,9 @@ class ServerMetrics {
   prometheus::Gauge& pending_bytes() { return pending_bytes_; }
 
  private:
+  prometheus::Counter& AddRequests(const std::string& code,
+                                   const std::string& finish_reason);
+
   const std::string model_;
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Counter>& rejections_;

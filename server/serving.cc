@@ -18,10 +18,13 @@
 #include "server/generation_service.h"
 #include "server/grpc_listener.h"
 #include "server/http_listener.h"
+#include "server/limits.h"
 #include "server/log.h"
 #include "server/model_service.h"
+#include "server/process_metrics.h"
 #include "server/server_metrics.h"
 #include "server/warm_up.h"
+#include "server/worker_pool.h"
 
 namespace mla::server {
 namespace {
@@ -64,9 +67,13 @@ class ServingImpl final : public Serving {
   // First, so that probes are answered while a large model loads.
   absl::Status OpenHttp() {
     const auto collect = [this] {
-      const runtime::Metrics* metrics = scraped_;
-      return metrics == nullptr ? std::vector<prometheus::MetricFamily>()
-                                : metrics->Collect();
+      std::vector<prometheus::MetricFamily> families = ProcessMetrics();
+      if (const runtime::Metrics* metrics = scraped_) {
+        for (auto& family : metrics->Collect()) {
+          families.push_back(std::move(family));
+        }
+      }
+      return families;
     };
     ASSIGN_OR_RETURN(
         http_, HttpListener::Create(options_.http_listen, collect, readiness_));
@@ -107,17 +114,18 @@ class ServingImpl final : public Serving {
     const runtime::CacheStats cache = engine_->Stats().cache;
     Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
                cache.total_blocks, cache.block_tokens, cache.bytes_per_token);
-    server_metrics_.emplace(metrics_->registry(), model_->name);
+    description_ = Describe(*model_, options_.load.model.weights_dtype,
+                            options_.engine.kv_dtype);
+    server_metrics_.emplace(metrics_->registry(), description_);
     calls_.emplace(absl::Seconds(options_.stream_stall_seconds),
                    *server_metrics_);
     return absl::OkStatus();
   }
 
   absl::Status OpenGrpc() {
-    generation_ =
-        MakeGenerationService({*model_, *engine_, *server_metrics_, *calls_});
-    models_ = MakeModelService(*model_, options_.load.model.weights_dtype,
-                               options_.engine.kv_dtype);
+    generation_ = MakeGenerationService(
+        {*model_, *engine_, *server_metrics_, *calls_, workers_});
+    models_ = MakeModelService(description_);
     admin_service_ = MakeAdminService(*engine_, readiness_);
     ASSIGN_OR_RETURN(
         grpc_, GrpcListener::Create(
@@ -151,9 +159,11 @@ class ServingImpl final : public Serving {
   Readiness readiness_;
   std::unique_ptr<HttpListener> http_;
   std::unique_ptr<runtime::LoadedModel> model_;
+  serving::v1::Model description_;
   std::optional<ServerMetrics> server_metrics_;
   std::optional<CallRegistry> calls_;
   std::unique_ptr<runtime::Engine> engine_;
+  WorkerPool workers_{kRequestThreads, kMaxWaitingRequestBytes};
   std::unique_ptr<grpc::Service> generation_;
   std::unique_ptr<grpc::Service> models_;
   std::unique_ptr<grpc::Service> admin_service_;

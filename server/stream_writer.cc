@@ -1,6 +1,8 @@
 // Tested by tests/server/generation_service_test.cc.
 #include "server/stream_writer.h"
 
+#include <grpcpp/server_context.h>
+
 #include <utility>
 
 #include "absl/time/clock.h"
@@ -17,6 +19,10 @@ namespace mla::server {
 std::shared_ptr<StreamWriter> StreamWriter::Create(
     const GenerationContext& generation, grpc::CallbackServerContext& call) {
   std::shared_ptr<StreamWriter> writer(new StreamWriter(generation, call));
+  {
+    runtime::MutexLock lock(&writer->mu_);
+    writer->deadline_ = CallDeadline(call);
+  }
   generation.calls.Add(writer);
   return writer;
 }
@@ -24,19 +30,25 @@ std::shared_ptr<StreamWriter> StreamWriter::Create(
 void StreamWriter::Begin(runtime::Request request) {
   request_id_ = request.id;
   request.sink = shared_from_this();
+  absl::Status status = generation_.engine.Submit(std::move(request));
+  if (!status.ok()) {
+    Refuse(ExplainRefusal(std::move(status)));
+    return;
+  }
+  bool too_late = false;
   {
     runtime::MutexLock lock(&mu_);
-    running_ = true;
+    if (state_ == State::kNotSubmitted) state_ = State::kLive;
+    too_late = interruption_ != Interruption::kNone;
   }
-  absl::Status status = generation_.engine.Submit(std::move(request));
-  if (!status.ok()) Refuse(ExplainRefusal(std::move(status)));
+  if (too_late) generation_.engine.Cancel(request_id_);
 }
 
 void StreamWriter::Refuse(absl::Status status) {
   ReportRefusal(request_id_, status, generation_.metrics);
   {
     runtime::MutexLock lock(&mu_);
-    running_ = false;
+    state_ = State::kEnded;
     final_status_ = std::move(status);
   }
   Pump();
@@ -61,7 +73,7 @@ void StreamWriter::OnDone(absl::Status status,
   std::string finish_reason;
   {
     runtime::MutexLock lock(&mu_);
-    running_ = false;
+    state_ = State::kEnded;
     status = FinalStatus(std::move(status), interruption_);
     if (!status.ok()) finish_reason_ = "none";
     if (status.ok() && !broken_) pending_.AddSummary(summary);
@@ -119,18 +131,20 @@ void StreamWriter::OnWriteDone(bool ok) {
   Pump();
 }
 
-void StreamWriter::OnCancel() {
-  Interrupt(absl::Now() >= CallDeadline(call_) ? Interruption::kDeadline
-                                               : Interruption::kClientGone);
-}
+void StreamWriter::OnCancel() { Interrupt(Interruption::kClientGone); }
 
 void StreamWriter::Interrupt(Interruption why) {
   {
     runtime::MutexLock lock(&mu_);
-    if (!running_ || interruption_ != Interruption::kNone) return;
-    interruption_ = why;
+    if (state_ == State::kEnded) return;
+    if (interruption_ != Interruption::kNone) return;
+    // gRPC cancels a call whose deadline has passed.
+    interruption_ = absl::Now() < deadline_ ? why : Interruption::kDeadline;
     broken_ = true;
     pending_.Clear();
+    // Begin looks at interruption_ once the engine has the request. Its id
+    // before that may be another client's.
+    if (state_ == State::kNotSubmitted) return;
   }
   generation_.engine.Cancel(request_id_);
 }
@@ -146,8 +160,7 @@ size_t StreamWriter::PendingBytes() const {
 }
 
 void StreamWriter::Abandon() {
-  Log().warn("stream abandoned id={} reason=client stopped reading",
-             request_id_);
+  Log().warn("stream abandoned, its client stopped reading id={}", request_id_);
   Interrupt(Interruption::kSlowClient);
   runtime::MutexLock lock(&mu_);
   if (!closed_) call_.TryCancel();

@@ -39,7 +39,8 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   static std::shared_ptr<StreamWriter> Create(
       const GenerationContext& generation, grpc::CallbackServerContext& call);
 
-  // Exactly one of these, once, from the method handler.
+  // Exactly one of these, once, from the method handler or a worker thread:
+  // the client may be gone by then.
   void Begin(runtime::Request request);  // hands it to the engine
   void Refuse(absl::Status status);      // ends the call
 
@@ -63,6 +64,7 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       : generation_(generation), call_(call) {}
 
   enum class Step { kNothing, kWrite, kFinish };
+  enum class State { kNotSubmitted, kLive, kEnded };
 
   // Starts the next write, or the finish, if neither is in flight.
   void Pump();
@@ -82,8 +84,9 @@ class StreamWriter final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   bool broken_ ABSL_GUARDED_BY(mu_) = false;    // nothing can be written
   bool finished_ ABSL_GUARDED_BY(mu_) = false;  // Finish was called
   bool closed_ ABSL_GUARDED_BY(mu_) = false;    // call_ is gone
-  bool running_ ABSL_GUARDED_BY(mu_) = false;   // the engine has the request
+  State state_ ABSL_GUARDED_BY(mu_) = State::kNotSubmitted;  // with the engine
   Interruption interruption_ ABSL_GUARDED_BY(mu_) = Interruption::kNone;
+  absl::Time deadline_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   absl::Time busy_since_ ABSL_GUARDED_BY(mu_) = absl::InfiniteFuture();
   std::string finish_reason_ ABSL_GUARDED_BY(mu_) = "none";
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mu_);

@@ -25,10 +25,11 @@ class ThreadPool {
 
   // Calls fn(task, thread) for every task in [0, num_tasks), thread in
   // [0, size()), and returns when all are done. Which thread runs a task is not
-  // fixed, so a task's result must not depend on it.
+  // fixed, so a task's result must not depend on it. A worker that the system
+  // keeps waiting delays nobody: the others run its share.
   template <typename Fn>
   void Run(int num_tasks, Fn&& fn) {
-    if (num_tasks <= 1 || workers_.empty()) {
+    if (num_tasks <= 1 || num_tasks > kMaxTasks || workers_.empty()) {
       for (int task = 0; task < num_tasks; ++task) fn(task, 0);
       return;
     }
@@ -41,22 +42,27 @@ class ThreadPool {
   }
 
  private:
+  static constexpr int kTaskBits = 20;
+  static constexpr int kMaxTasks = (1 << kTaskBits) - 1;
+
+  struct Ticket;
   using Task = void (*)(void* fn, int task, int thread);
 
   void RunErased(int num_tasks, Task task, void* fn);
-  void Work(int thread);  // claims and runs tasks of the current kernel
+  bool RunOne(uint32_t generation, int thread);
   void WorkerLoop(int thread);
 
   std::vector<std::thread> workers_;
 
-  // The current kernel: written by Run before generation_ is bumped.
+  // The current kernel. Written while no task is left to claim; read by who has
+  // claimed one, before it counts as done.
   Task task_ = nullptr;
   void* fn_ = nullptr;
-  int num_tasks_ = 0;
 
-  alignas(64) std::atomic<int> next_task_{0};
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<int> busy_{0};  // workers not yet done
+  // Generation, number of tasks and the next one to claim, in one word.
+  alignas(64) std::atomic<uint64_t> ticket_{0};
+  alignas(64) std::atomic<int> done_{0};             // tasks of this generation
+  alignas(64) std::atomic<uint32_t> generation_{0};  // what sleepers wait for
   std::atomic<bool> stopping_{false};
 };
 

@@ -248,6 +248,16 @@ size_t LongestSequence(const GoldenFile& golden) {
   return longest;
 }
 
+// Tensors that a layer rounds: two per projection, and the cache row.
+int RoundedTensors(const ModelConfig& config) {
+  const AttentionConfig& a = config.attention;
+  int projections = 4;  // in and out of attention and feed-forward
+  if (a.kind == AttentionConfig::Kind::kMla) projections += 2;  // W_UK, W_UV
+  if (a.q_lora_rank > 0) ++projections;
+  if (config.moe && config.moe->shared_intermediate_size > 0) projections += 2;
+  return 2 * projections + 1;
+}
+
 }  // namespace
 
 Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
@@ -256,8 +266,10 @@ Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
     return {.row = 1e-4, .mean = 1e-3};
   }
   constexpr double u = 0x1.0p-9;
-  const double roundings = 9.0 * config.num_layers + 1;
-  return {.row = 2 * u * roundings, .mean = 2 * u * std::sqrt(roundings)};
+  const double rounded = RoundedTensors(config);
+  const double layers = config.num_layers;
+  return {.row = 2 * u * rounded * std::sqrt(layers),
+          .mean = 2 * u * std::sqrt(rounded * layers)};
 }
 
 absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,

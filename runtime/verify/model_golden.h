@@ -26,11 +26,11 @@ struct VerifyOptions {
 // some thousand terms, with room for another order of summation.
 //
 // With bf16 weights, rows or inputs each rounding perturbs its tensor by at
-// most u = 2^-9 of its norm. A layer rounds nine: the inputs and the weights of
-// four projections, and the cache row; a gate doubles what reaches it, as it
-// multiplies two of them. A single row may see all of it add up, 2 u (9 L + 1)
-// over L layers; a mean over thousands of tokens sees them as independent:
-// 2 u sqrt(9 L + 1).
+// most u = 2^-9 of its norm. A layer rounds R tensors: input and weight of
+// every projection, and the cache row. Within a layer they may all add up, and
+// a gate, which multiplies two of them, doubles that; the L layers' shares are
+// independent of one another: 2 u R sqrt(L). In a mean over thousands of tokens
+// all are independent: 2 u sqrt(R L).
 struct Tolerance {
   double row = 0;   // of a row's error, relative to its norm
   double mean = 0;  // of a mean negative log-likelihood, in nats

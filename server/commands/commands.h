@@ -21,8 +21,12 @@ namespace mla::server {
 void AddServe(CLI::App& parent, int& exit_code);
 void AddGenerate(CLI::App& parent, int& exit_code);
 void AddHealth(CLI::App& parent, int& exit_code);
+void AddInspect(CLI::App& parent, int& exit_code);
+void AddPerplexity(CLI::App& parent, int& exit_code);
+void AddVerify(CLI::App& parent, int& exit_code);
 
 // Under `mlaserve bench`.
+void AddBenchEngine(CLI::App& parent, int& exit_code);
 void AddBenchLoad(CLI::App& parent, int& exit_code);
 
 }  // namespace mla::server

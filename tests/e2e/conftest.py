@@ -39,7 +39,7 @@ def serve():
     """serve(model, *flags) starts a server that ends with the test."""
     servers = []
 
-    def start(model="llama_gqa_tied", *flags):
+    def start(model="qwen2", *flags):
         servers.append(server_process.Server(model, *flags))
         return servers[-1]
 
@@ -51,7 +51,7 @@ def serve():
 @pytest.fixture(scope="module")
 def server():
     """One server that a whole file shares."""
-    made = server_process.Server("llama_gqa_tied")
+    made = server_process.Server("qwen2")
     yield made
     alive = made.process.poll() is None
     made.kill()

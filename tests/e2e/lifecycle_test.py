@@ -79,12 +79,12 @@ def test_two_servers_on_one_port_fail_clearly(server):
     for flag, address in (("--grpc-listen", server.grpc), ("--http-listen", server.http),
                           ("--admin-listen", server.admin)):
         with pytest.raises(RuntimeError) as error:
-            server_process.Server("llama_gqa_tied", flag, address)
+            server_process.Server("qwen2", flag, address)
         assert f"cannot listen on {address}" in str(error.value)
 
 
 def test_an_open_listener_is_warned_about(serve):
-    log = "".join(serve("llama_gqa_tied", "--http-listen", "0.0.0.0:0").log)
+    log = "".join(serve("qwen2", "--http-listen", "0.0.0.0:0").log)
     assert "open to other machines" in log
     assert log.count("warning") == 1
 
@@ -96,7 +96,7 @@ def test_a_model_that_is_not_there_is_a_start_up_error(tmp_path):
 
 
 def test_sigterm_under_load_loses_nothing(api, serve):
-    server = serve("llama_gqa_tied", "--drain-delay-seconds", "1")
+    server = serve("qwen2", "--drain-delay-seconds", "1")
     channel = grpc.insecure_channel(server.grpc)
     stub = api.generation_grpc.GenerationServiceStub(channel)
     accepted = threading.Semaphore(0)
@@ -152,7 +152,7 @@ def refused(api, stub):
 
 
 def test_a_drain_that_takes_too_long_is_cut_off(api, serve):
-    server = serve("llama_gqa_tied", "--drain-timeout-seconds", "0")
+    server = serve("qwen2", "--drain-timeout-seconds", "0")
     with grpc.insecure_channel(server.grpc) as channel:
         stub = api.generation_grpc.GenerationServiceStub(channel)
         calls = [stub.Generate(long_request(api)) for _ in range(8)]
@@ -163,7 +163,7 @@ def test_a_drain_that_takes_too_long_is_cut_off(api, serve):
 
 
 def test_a_second_signal_stops_at_once(api, serve):
-    server = serve("llama_gqa_tied", "--drain-delay-seconds", "600")
+    server = serve("qwen2", "--drain-delay-seconds", "600")
     server.process.send_signal(signal.SIGINT)
     assert eventually(lambda: server.get("/readyz")[0] == 503)
     start = time.monotonic()

@@ -45,6 +45,8 @@ def test_families_that_dashboards_need_are_there(api, server, stub):
         "mla_requests_running", "mla_requests_waiting", "mla_grpc_streams_active",
         "mla_grpc_write_stalled_seconds", "mla_grpc_pending_bytes",
         "mla_step_tokens", "mla_step_seconds", "mla_build_info", "mla_model_info",
+        "process_resident_memory_bytes", "process_cpu_seconds_total",
+        "process_start_time_seconds", "process_open_fds",
     ]:
         assert f"# TYPE {family} " in page, family
         assert f"# HELP {family} " in page, family

@@ -30,8 +30,19 @@ class Server:
             "--kv-cache-dtype", "f32", "--kv-cache-bytes", "64M",
             "--threads", "2", *flags,
         ]
+        self._run(command, None)
+
+    @classmethod
+    def from_environment(cls, variables):
+        """One that has no flags, only `variables` besides our own."""
+        made = cls.__new__(cls)
+        made._run([BINARY, "serve"], {**os.environ, **variables})
+        return made
+
+    def _run(self, command, environment):
         self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            command, env=environment, stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, text=True
         )
         self.log = []
         self._ready = threading.Event()

@@ -4,78 +4,29 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
-#include <thread>
 
-#include "absl/strings/str_cat.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
-#include "tests/support/collecting_sink.h"
+#include "tests/support/engine_fixture.h"
 #include "tests/support/golden_models.h"
 
 namespace mla::runtime {
 namespace {
 
 using ::mla::testing::CollectingSink;
-using Sink = std::shared_ptr<CollectingSink>;
+using ::mla::testing::Sink;
 
-constexpr int kBlockTokens = 16;
-
-// An engine over a golden model, with a pool of a given number of tokens.
-class EngineFixture {
- public:
+// An engine over a golden model of its own.
+struct EngineFixture : mla::testing::EngineFixture {
   EngineFixture(const std::string& path, int pool_tokens,
                 kernels::DType weights = kernels::DType::kBF16)
-      : model(mla::testing::LoadGolden(path, weights)), metrics("test") {
-    options.block_tokens = kBlockTokens;
-    options.max_running = 32;
-    options.max_step_tokens = 64;
-    options.kv_cache_bytes =
-        model->config.KvBytesPerToken(options.kv_dtype) * pool_tokens;
-    Start();
-  }
+      : EngineFixture(mla::testing::LoadGolden(path, weights), pool_tokens) {}
+  EngineFixture(std::unique_ptr<LoadedModel> loaded, int pool_tokens)
+      : mla::testing::EngineFixture(*loaded, pool_tokens),
+        owned(std::move(loaded)) {}
+  ~EngineFixture() { engine.reset(); }  // before the model goes
 
-  void Start() {
-    engine.reset();
-    auto created = Engine::Create(options, *model, metrics);
-    ASSERT_TRUE(created.ok()) << created.status();
-    engine = *std::move(created);
-  }
-
-  Request MakeRequest(const std::string& id, int seed, int prompt_tokens,
-                      int max_tokens) {
-    Request r;
-    r.id = id;
-    std::mt19937 random(seed);
-    for (int i = 0; i < prompt_tokens; ++i) {
-      r.prompt.push_back(random() % model->config.vocab_size);
-    }
-    r.stop.max_tokens = max_tokens;
-    r.stop.ignore_eos = true;
-    r.sampling.temperature = 0;
-    return r;
-  }
-
-  Sink Submit(Request r) {
-    auto sink = std::make_shared<CollectingSink>();
-    r.sink = sink;
-    const absl::Status status = engine->Submit(std::move(r));
-    EXPECT_TRUE(status.ok()) << status;
-    return sink;
-  }
-
-  void ExpectEmptyPool() {
-    ASSERT_TRUE(engine->WaitIdle(absl::Now() + absl::Seconds(60)));
-    engine->FlushCache();
-    const CacheStats c = engine->Stats().cache;
-    EXPECT_EQ(c.free_blocks, c.total_blocks);
-    EXPECT_EQ(c.active_tokens, 0);
-  }
-
-  std::unique_ptr<LoadedModel> model;
-  Metrics metrics;
-  EngineOptions options;
-  std::unique_ptr<Engine> engine;
+  std::unique_ptr<LoadedModel> owned;
 };
 
 std::vector<std::string> Models() {
@@ -85,49 +36,8 @@ std::vector<std::string> Models() {
 TEST(Engine, TheSameRequestsGiveTheSameTokensAloneAndInAnyMix) {
   for (const std::string& path : Models()) {
     SCOPED_TRACE(path);
-    EngineFixture alone(path, 4096);
-    std::vector<Request> requests;
-    std::mt19937 random(7);
-    for (int i = 0; i < 32; ++i) {
-      Request r = alone.MakeRequest(absl::StrCat("r", i), i, 1 + random() % 120,
-                                    1 + random() % 40);
-      if (i % 3 != 0) {  // two in three draw at random, by their own seed
-        r.sampling.temperature = 1.0f;
-        r.sampling.top_p = 0.9f;
-        r.sampling.seed = 1000 + i;
-        r.sampling.repetition_penalty = 1.1f;
-      }
-      requests.push_back(r);
-    }
-    std::vector<std::vector<int32_t>> expected;
-    for (const Request& r : requests) {
-      const Sink sink = alone.Submit(r);
-      ASSERT_TRUE(sink->Wait().ok());
-      EXPECT_EQ(sink->ids().size(), size_t(r.stop.max_tokens));
-      expected.push_back(sink->ids());
-    }
-
-    // All at once in a pool that holds a few of them, others coming and going.
-    EngineFixture mixed(path, 192);
-    std::vector<Sink> sinks;
-    for (int i = 0; i < 32; ++i) {
-      std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
-      sinks.push_back(mixed.Submit(requests[i]));
-      const std::string noise = absl::StrCat("noise", i);
-      mixed.Submit(mixed.MakeRequest(noise, 500 + i, 1 + random() % 100, 90));
-      if (i % 2 == 0) {
-        std::this_thread::sleep_for(std::chrono::microseconds(random() % 300));
-      }
-      mixed.engine->Cancel(noise);
-    }
-    int preemptions = 0;
-    for (int i = 0; i < 32; ++i) {
-      ASSERT_TRUE(sinks[i]->Wait().ok());
-      EXPECT_EQ(sinks[i]->ids(), expected[i]) << "request " << i;
-      preemptions += sinks[i]->summary().timings.preemptions;
-    }
-    EXPECT_GT(preemptions, 0) << "the pool was meant to be too small";
-    mixed.ExpectEmptyPool();
+    mla::testing::ExpectSameTokensAloneAndInAnyMix(
+        *mla::testing::LoadGolden(path, kernels::DType::kBF16));
   }
 }
 
@@ -158,6 +68,17 @@ TEST(Engine, ADeadlineEndsARequestWhereverItIs) {
   EXPECT_EQ(b->summary().usage.generated_tokens, 0);
   EXPECT_TRUE(absl::IsDeadlineExceeded(a->Wait()) || a->ids().size() == 450);
   f.ExpectEmptyPool();
+}
+
+TEST(Engine, ACancellationAfterTheDeadlineCountsAsTheDeadline) {
+  EngineFixture f(Models()[0], 1024);
+  Request late = f.MakeRequest("late", 1, 20, 400);
+  late.deadline = absl::Now() - absl::Seconds(1);
+  const Sink sink = f.Submit(late);
+  f.engine->Cancel("late");
+  EXPECT_TRUE(absl::IsDeadlineExceeded(sink->Wait()));
+  EXPECT_EQ(f.metrics.deadline_drops->Value(), 1);
+  EXPECT_EQ(f.metrics.cancellations->Value(), 0);
 }
 
 TEST(Engine, TheQueueIsBoundedInRequestsAndTokens) {
@@ -355,9 +276,9 @@ TEST(Engine, TimingsAndMetricsAddUp) {
   total_blocks = static_cast<double>(c.total_blocks);
   EXPECT_EQ(states, total_blocks * c.block_bytes);
   // Layers x row width x 2 bytes, from the model's own config.
-  EXPECT_EQ(c.bytes_per_token,
-            f.model->config.num_layers *
-                f.model->config.attention.Layout().row_width * 2);
+  EXPECT_EQ(c.bytes_per_token, f.model.config.num_layers *
+                                   f.model.config.attention.Layout().row_width *
+                                   2);
 }
 
 }  // namespace

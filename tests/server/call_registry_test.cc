@@ -26,7 +26,7 @@ class FakeCall final : public WatchedCall {
 class CallRegistryTest : public ::testing::Test {
  protected:
   prometheus::Registry registry_;
-  ServerMetrics metrics_{registry_, "m"};
+  ServerMetrics metrics_{registry_, serving::v1::Model()};
 };
 
 TEST_F(CallRegistryTest, OnlyACallThatMakesNoProgressIsAbandoned) {

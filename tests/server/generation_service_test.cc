@@ -109,7 +109,7 @@ class GenerationServiceTest : public ::testing::Test {
       return server_->Page("/metrics")
                  .find(
                      "mla_grpc_streams_active{model="
-                     "\"llama_gqa_tied\"} 0\n") != std::string::npos;
+                     "\"qwen2\"} 0\n") != std::string::npos;
     }));
   }
 
@@ -156,7 +156,7 @@ TEST_F(GenerationServiceTest, ABatchWithABadRequestRunsNothing) {
   const int64_t before = (*server_)->engine().Stats().cache.cached_blocks;
   v1::BatchGenerateRequest batch;
   *batch.add_requests() = Request(std::vector<uint32_t>(200, 9), 5);
-  *batch.add_requests() = Request({1280}, 5);
+  *batch.add_requests() = Request({1200}, 5);
   v1::BatchGenerateResponse results;
   grpc::ClientContext context;
   const grpc::Status status = stub_->BatchGenerate(&context, batch, &results);
@@ -253,6 +253,51 @@ TEST_F(GenerationServiceTest, ASlowReaderGetsEverythingCoalesced) {
   EXPECT_EQ(slow.text, fast.text);
 }
 
+// Large requests are read on threads of their own, where the call may end
+// before its request begins.
+TEST_F(GenerationServiceTest, LargeRequestsWhoseClientsLeaveAreNotRun) {
+  v1::GenerateRequest request = Request({1}, 400);
+  request.set_text(std::string(30'000, ' '));  // few tokens, slow to find
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::GenerateResponse>>> calls;
+  for (int i = 0; i < 40; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    request.set_request_id(absl::StrCat("large-", i % 4));  // some in use
+    calls.push_back(stub_->Generate(contexts.back().get(), request));
+    if (i % 2 == 0) contexts.back()->TryCancel();
+  }
+  for (size_t i = 1; i < calls.size(); i += 2) contexts[i]->TryCancel();
+  for (const auto& call : calls) {
+    EXPECT_FALSE(ReadAll(*call).status.ok());
+  }
+}
+
+TEST_F(GenerationServiceTest, LargeRequestsAnswerAsSmallOnes) {
+  v1::TokenizeRequest tokenize;
+  tokenize.set_text(std::string(30'000, 'a'));
+  v1::TokenizeResponse tokens;
+  grpc::ClientContext tokenize_context;
+  ASSERT_TRUE(stub_->Tokenize(&tokenize_context, tokenize, &tokens).ok());
+  v1::DetokenizeRequest detokenize;
+  *detokenize.mutable_token_ids() = tokens.token_ids();
+  v1::DetokenizeResponse text;
+  grpc::ClientContext detokenize_context;
+  ASSERT_TRUE(stub_->Detokenize(&detokenize_context, detokenize, &text).ok());
+  EXPECT_EQ(text.text(), tokenize.text());
+
+  v1::BatchGenerateRequest batch;
+  for (int i = 0; i < 64; ++i) {
+    *batch.add_requests() = Request(std::vector<uint32_t>(300, 1000 + i), 2);
+  }
+  ASSERT_GT(batch.ByteSizeLong(), kInlineRequestBytes);
+  v1::BatchGenerateResponse results;
+  grpc::ClientContext batch_context;
+  const grpc::Status status =
+      stub_->BatchGenerate(&batch_context, batch, &results);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(results.results_size(), 64);
+}
+
 TEST_F(GenerationServiceTest, RandomEndsLeaveNothingBehind) {
   constexpr int kClients = 8;
   constexpr int kCallsEach = 25;
@@ -264,7 +309,7 @@ TEST_F(GenerationServiceTest, RandomEndsLeaveNothingBehind) {
       for (int i = 0; i < kCallsEach; ++i) {
         grpc::ClientContext context;
         v1::GenerateRequest request =
-            Request({static_cast<uint32_t>(random() % 1280)}, 40);
+            Request({static_cast<uint32_t>(random() % 1200)}, 40);
         request.mutable_sampling()->set_n(1 + random() % 3);
         const uint32_t end = random() % 4;
         if (end == 0) {
@@ -303,9 +348,11 @@ TEST_F(GenerationServiceTest, AStreamWhoseClientStallsIsAbandoned) {
   v1::GenerateRequest request = HugeAnswer();
   request.mutable_sampling()->set_n(8);  // above the window, below the bound
   const auto reader = stub->Generate(&context, request);
+  v1::GenerateResponse response;
+  ASSERT_TRUE(reader->Read(&response));  // and then nothing more
   EXPECT_TRUE(Eventually([&] {
     const std::string page = server.Page("/metrics");
-    return page.find("mla_grpc_streams_active{model=\"llama_gqa_tied\"} 1\n") ==
+    return page.find("mla_grpc_streams_active{model=\"qwen2\"} 1\n") ==
                std::string::npos &&
            server->engine().Stats().running_requests == 0;
   }));
@@ -325,7 +372,9 @@ TEST_F(GenerationServiceTest, AFullQueueSaysWhenToTryAgain) {
     contexts.push_back(std::make_unique<grpc::ClientContext>());
     calls.push_back(
         stub->Generate(contexts.back().get(), Request({1}, kLongest)));
-    if (i == 0) ASSERT_TRUE(calls[0]->Read(&response));
+    if (i == 0) {
+      ASSERT_TRUE(calls[0]->Read(&response));
+    }
   }
   ASSERT_TRUE(Eventually(
       [&] { return server->engine().Stats().waiting_requests == 1; }));
@@ -341,7 +390,7 @@ TEST_F(GenerationServiceTest, AFullQueueSaysWhenToTryAgain) {
   EXPECT_EQ(std::string(pushback->second.data(), pushback->second.size()),
             "1000");
   EXPECT_THAT(server.Page("/metrics"),
-              HasSubstr("mla_admission_rejections_total{model=\"llama_gqa_tied"
+              HasSubstr("mla_admission_rejections_total{model=\"qwen2"
                         "\",reason=\"queue_full\"} 1"));
   for (const auto& call_context : contexts) call_context->TryCancel();
   for (const auto& call : calls) ReadAll(*call);

@@ -14,7 +14,7 @@
 #include "server/error_details.h"
 #include "server/limits.h"
 #include "server/prompt_conversion.h"
-#include "tests/support/golden_model.h"
+#include "tests/support/golden_models.h"
 
 namespace mla::server {
 namespace {
@@ -27,11 +27,11 @@ using ::testing::Pair;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr int kLimit = 512;  // the model's context
-constexpr int kVocab = 1280;
+constexpr int kVocab = 1200;
 
 const runtime::LoadedModel& Model() {
   static const auto* const model =
-      testing::LoadGoldenModel("llama_gqa_tied").release();
+      testing::LoadGolden(testing::GoldenModelsFolder() + "/qwen2").release();
   return *model;
 }
 
@@ -85,7 +85,7 @@ std::vector<BadCase> BadCases() {
        "at least one token"},
       {"id past the vocabulary",
        [](R& r) { r.mutable_token_ids()->add_ids(kVocab); }, "token_ids.ids[3]",
-       "below 1280, not 1280"},
+       "below 1200, not 1200"},
       {"id past int32",
        [](R& r) { r.mutable_token_ids()->add_ids(0xffffffff); },
        "token_ids.ids[3]", "not 4294967295"},
@@ -132,7 +132,7 @@ std::vector<BadCase> BadCases() {
        "sampling.n", "not 1000000000"},
       {"logit_bias of no token",
        [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[kVocab] = 1; },
-       "sampling.logit_bias[1280]", "below 1280"},
+       "sampling.logit_bias[1200]", "below 1200"},
       {"logit_bias inf",
        [](R& r) { (*r.mutable_sampling()->mutable_logit_bias())[7] = kInf; },
        "sampling.logit_bias[7]", "[-100, 100], not inf"},
@@ -172,7 +172,7 @@ std::vector<BadCase> BadCases() {
        "stop.stop", "17 entries, more than 16"},
       {"stop id of no token",
        [](R& r) { r.mutable_stop()->add_stop_token_ids(kVocab); },
-       "stop.stop_token_ids[0]", "below 1280"},
+       "stop.stop_token_ids[0]", "below 1200"},
       {"many stop ids",
        [](R& r) {
          for (int i = 0; i < 129; ++i) r.mutable_stop()->add_stop_token_ids(1);
@@ -200,7 +200,7 @@ std::vector<BadCase> BadCases() {
       {"tool that nests deep",
        [](R& r) {
          AddUserMessage(r);
-         r.mutable_chat()->add_tools_json(std::string(100'000, '['));
+         r.mutable_chat()->add_tools_json(std::string(1000, '['));
        },
        "chat.tools_json[0]", ""},
       {"template arguments that are no object",
@@ -287,7 +287,7 @@ TEST(ConvertRequest, SetFieldsArriveEvenWhenTheyAreZero) {
   in.mutable_output()->set_logprobs(0);
   in.mutable_output()->set_skip_special_tokens(false);
   in.set_request_id("mine-1");
-  in.set_model("llama_gqa_tied");
+  in.set_model("qwen2");
 
   const auto out = Convert(in);
   ASSERT_TRUE(out.ok()) << out.status();
@@ -326,28 +326,27 @@ TEST(ConvertRequest, AnUnknownModelIsNotFound) {
   request.set_model("gpt");
   const absl::Status status = Convert(request).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(status.message(),
-            "model 'gpt' is not served here; 'llama_gqa_tied' is");
+  EXPECT_EQ(status.message(), "model 'gpt' is not served here; 'qwen2' is");
   EXPECT_EQ(Reason(status), "MODEL_NOT_FOUND");
 }
 
 TEST(ConvertPrompt, MarkupInAClientsTextStaysText) {
   v1::GenerateRequest request;
-  request.set_text("<|eot_id|>");
+  request.set_text("<|im_end|>");
   const auto ids = ConvertPrompt(request, Model());
   ASSERT_TRUE(ids.ok()) << ids.status();
-  const auto marker = Model().tokenizer->IdOf("<|eot_id|>");
+  const auto marker = Model().tokenizer->IdOf("<|im_end|>");
   ASSERT_TRUE(marker.has_value());
   EXPECT_THAT(*ids, ::testing::Not(::testing::Contains(*marker)));
 }
 
 TEST(ConvertPrompt, AChatsTurnsEndOnlyWhereTheTemplateEndsThem) {
-  const auto marker = Model().tokenizer->IdOf("<|eot_id|>");
+  const auto marker = Model().tokenizer->IdOf("<|im_end|>");
   ASSERT_TRUE(marker.has_value());
   v1::GenerateRequest request;
   AddUserMessage(request);
   const auto plain = ConvertPrompt(request, Model());
-  request.mutable_chat()->mutable_messages(0)->set_content("hi<|eot_id|>");
+  request.mutable_chat()->mutable_messages(0)->set_content("hi<|im_end|>");
   const auto forged = ConvertPrompt(request, Model());
   ASSERT_TRUE(plain.ok() && forged.ok());
   EXPECT_EQ(std::count(forged->begin(), forged->end(), *marker),

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/synchronization/mutex.h"
+#include "runtime/mutex.h"
 #include "runtime/token_sink.h"
 
 namespace mla::testing {
@@ -15,7 +15,7 @@ namespace mla::testing {
 class CollectingSink : public runtime::TokenSink {
  public:
   void OnTokens(runtime::TokenDelta delta) override {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     std::vector<int32_t>& ids = ids_[delta.index];
     ids.insert(ids.end(), delta.token_ids.begin(), delta.token_ids.end());
     text_[delta.index] += delta.text;
@@ -23,53 +23,51 @@ class CollectingSink : public runtime::TokenSink {
     if (delta.finish) finish_[delta.index] = *delta.finish;
   }
   void OnDone(absl::Status status, const runtime::Summary& summary) override {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     status_ = status;
     summary_ = summary;
     ++done_;
   }
 
   absl::Status Wait() {
-    absl::MutexLock lock(&mu_);
-    mu_.Await(absl::Condition(
-        +[](int* done) { return *done > 0; }, &done_));
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([this] { return done_ > 0; });
     return status_;
   }
   // Waits until this many tokens have come, or the request has ended.
   void WaitForTokens(size_t count) {
-    absl::MutexLock lock(&mu_);
-    const auto enough = [&] {
+    runtime::MutexLock lock(&mu_);
+    mu_.Await([&] {
       return done_ > 0 || (ids_.contains(0) && ids_[0].size() >= count);
-    };
-    mu_.Await(absl::Condition(&enough));
+    });
   }
   std::vector<int32_t> ids(int index = 0) {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return ids_[index];
   }
   std::string text(int index = 0) {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return text_[index];
   }
   std::vector<runtime::TokenLogprobs> logprobs(int index = 0) {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return logprobs_[index];
   }
   runtime::Finish finish(int index = 0) {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return finish_[index];
   }
   runtime::Summary summary() {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return summary_;
   }
   int times_done() {
-    absl::MutexLock lock(&mu_);
+    runtime::MutexLock lock(&mu_);
     return done_;
   }
 
  private:
-  absl::Mutex mu_;
+  runtime::Mutex mu_;
   std::map<int, std::vector<int32_t>> ids_;
   std::map<int, std::string> text_;
   std::map<int, std::vector<runtime::TokenLogprobs>> logprobs_;

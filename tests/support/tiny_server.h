@@ -15,14 +15,14 @@
 #include "mla/serving/v1/generation.grpc.pb.h"
 #include "server/address.h"
 #include "server/serving.h"
-#include "tests/support/golden_model.h"
+#include "tests/support/golden_models.h"
 
 namespace mla::testing {
 
 inline server::ServeOptions TinyServeOptions(
-    const std::string& model = "llama_gqa_tied") {
+    const std::string& model = "qwen2") {
   server::ServeOptions options;
-  options.model = GoldenModelPath(model);
+  options.model = GoldenModelsFolder() + "/" + model;
   options.load.model.weights_dtype = kernels::DType::kF32;
   options.load.threads = 2;
   options.engine.kv_dtype = kernels::DType::kF32;
@@ -47,10 +47,13 @@ class TinyServer {
   explicit operator bool() const { return serving_ != nullptr; }
   void Stop() { serving_.reset(); }
 
-  // On a connection of its own.
+  // On a connection of its own, which takes 64 KiB that nobody reads: gRPC
+  // would let the window grow to megabytes.
   std::unique_ptr<serving::v1::GenerationService::Stub> Stub() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
     return serving::v1::GenerationService::NewStub(grpc::CreateCustomChannel(
         serving_->grpc_address(), grpc::InsecureChannelCredentials(),
         arguments));

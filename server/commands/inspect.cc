@@ -1,0 +1,164 @@
+// mlaserve inspect: what is in a checkpoint and what its cache row costs.
+// Reads headers only, no weights. Tested by tests/e2e/commands_test.py.
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "runtime/loaded_model.h"
+#include "server/commands/client.h"
+#include "server/commands/commands.h"
+#include "server/load_flags.h"
+
+namespace mla::server {
+namespace {
+
+using nlohmann::ordered_json;
+using runtime::AttentionConfig;
+using runtime::ModelConfig;
+
+struct InspectOptions {
+  std::string path;
+  uint64_t memory_bytes = uint64_t{1} << 30;
+  kernels::DType kv_dtype = kernels::DType::kBF16;
+  bool json = false;
+};
+
+// One way to lay the cache out, by elements per token and layer.
+struct Layout {
+  std::string name;
+  int64_t row_width;
+  bool is_own = false;
+};
+
+std::vector<Layout> Compare(const AttentionConfig& a) {
+  const int64_t mha =
+      int64_t{a.heads} * (a.query_head_dim() + a.output_head_dim());
+  const int64_t own = a.Layout().row_width;
+  std::vector<Layout> layouts = {{"MHA: keys and values of every head", mha}};
+  if (a.kind == AttentionConfig::Kind::kMla) {
+    layouts.push_back({absl::StrCat("MLA: latent ", a.kv_lora_rank, " + rope ",
+                                    a.qk_rope_head_dim),
+                       own, true});
+    return layouts;
+  }
+  layouts.push_back(
+      {absl::StrCat("GQA: ", a.kv_heads, " groups, as an exact latent"), own,
+       true});
+  layouts.push_back({"MLA of half the row (converted, not exact)", own / 2});
+  layouts.push_back({"MLA of a quarter", own / 4});
+  return layouts;
+}
+
+ordered_json Describe(const ModelConfig& c, const InspectOptions& options) {
+  const AttentionConfig& a = c.attention;
+  const size_t element = kernels::SizeOf(options.kv_dtype);
+  ordered_json attention = {{"heads", a.heads},
+                            {"head_dim", a.query_head_dim()},
+                            {"v_head_dim", a.output_head_dim()}};
+  if (a.kind == AttentionConfig::Kind::kMla) {
+    attention["kind"] = "mla";
+    attention["q_lora_rank"] = a.q_lora_rank;
+    attention["kv_lora_rank"] = a.kv_lora_rank;
+    attention["qk_nope_head_dim"] = a.qk_nope_head_dim;
+    attention["qk_rope_head_dim"] = a.qk_rope_head_dim;
+  } else {
+    attention["kind"] = "gqa";
+    attention["kv_heads"] = a.kv_heads;
+  }
+  attention["latent_groups"] = a.Layout().groups;
+  attention["row_width"] = a.Layout().row_width;
+
+  const int64_t per_token = c.KvBytesPerToken(options.kv_dtype);
+  ordered_json layouts = ordered_json::array();
+  for (const Layout& layout : Compare(a)) {
+    layouts.push_back(
+        {{"layout", layout.name},
+         {"bytes_per_token", layout.row_width * c.num_layers * element},
+         {"this_model", layout.is_own}});
+  }
+  return {{"architecture", c.architecture},
+          {"parameters", c.Parameters()},
+          {"layers", c.num_layers},
+          {"hidden_size", c.hidden_size},
+          {"vocab_size", c.vocab_size},
+          {"max_context_tokens", c.max_position},
+          {"attention", std::move(attention)},
+          {"kv_cache_dtype", kernels::Name(options.kv_dtype)},
+          {"kv_bytes_per_token", per_token},
+          {"memory_bytes", options.memory_bytes},
+          {"tokens_that_fit", options.memory_bytes / per_token},
+          {"layouts", std::move(layouts)}};
+}
+
+void Print(const ordered_json& d) {
+  const auto line = [](const char* name, const std::string& value) {
+    std::cout << absl::StrFormat("%-20s %s\n", name, value);
+  };
+  const ordered_json& a = d["attention"];
+  line("architecture", d["architecture"].get<std::string>());
+  line("parameters",
+       absl::StrFormat("%.1f M", d["parameters"].get<double>() / 1e6));
+  line("layers", absl::StrCat(d["layers"].get<int>(), " of ",
+                              d["hidden_size"].get<int>()));
+  line("vocabulary", absl::StrCat(d["vocab_size"].get<int>()));
+  line("context", absl::StrCat(d["max_context_tokens"].get<int>(), " tokens"));
+  line("heads",
+       absl::StrCat(a["heads"].get<int>(), " of ", a["head_dim"].get<int>()));
+  line("cache row",
+       absl::StrCat(a["row_width"].get<int>(), " elements in ",
+                    a["latent_groups"].get<int>(), " latent group(s), ",
+                    d["kv_cache_dtype"].get<std::string>()));
+  line("bytes a token", absl::StrCat(d["kv_bytes_per_token"].get<int64_t>()));
+  line("tokens that fit",
+       absl::StrCat(d["tokens_that_fit"].get<int64_t>(), " in ",
+                    d["memory_bytes"].get<int64_t>(), " bytes"));
+  std::cout << "\nthe same model's cache, bytes a token\n";
+  const double most = d["layouts"][0]["bytes_per_token"].get<double>();
+  for (const ordered_json& layout : d["layouts"]) {
+    const auto bytes = layout["bytes_per_token"].get<int64_t>();
+    const int bar = std::max(1, static_cast<int>(30.0 * bytes / most + 0.5));
+    std::cout << absl::StrFormat("%s %-44s %9d %5.1f %%  %s\n",
+                                 layout["this_model"].get<bool>() ? "*" : " ",
+                                 layout["layout"].get<std::string>(), bytes,
+                                 100.0 * bytes / most, std::string(bar, '#'));
+  }
+}
+
+int Run(const InspectOptions& options) {
+  const auto checkpoint = runtime::Checkpoint::Open(options.path);
+  if (!checkpoint.ok()) return Fail("inspect", checkpoint.status());
+  const auto config = runtime::ReadModelConfig(**checkpoint);
+  if (!config.ok()) return Fail("inspect", config.status());
+  const ordered_json description = Describe(*config, options);
+  if (options.json) {
+    std::cout << description.dump(2) << "\n";
+  } else {
+    Print(description);
+  }
+  return 0;
+}
+
+}  // namespace
+
+void AddInspect(CLI::App& parent, int& exit_code) {
+  const auto options = std::make_shared<InspectOptions>();
+  CLI::App* command = parent.add_subcommand(
+      "inspect", "Show a model's shape and what its KV cache costs.");
+  command
+      ->add_option("path", options->path, "Hugging Face folder or .gguf file")
+      ->required();
+  command
+      ->add_option("--memory", options->memory_bytes,
+                   "Memory to fit tokens into: 512M, 4G, ...")
+      ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
+      ->capture_default_str();
+  AddKvDtypeFlag(*command, options->kv_dtype);
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &exit_code] { exit_code = Run(*options); });
+}
+
+}  // namespace mla::server

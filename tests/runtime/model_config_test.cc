@@ -1,0 +1,113 @@
+// Configs of every family, read from both formats, and what bad ones say.
+#include "runtime/model_config.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "runtime/loaded_model.h"
+#include "tests/support/golden_models.h"
+
+namespace mla::runtime {
+namespace {
+
+using nlohmann::json;
+
+json ReadConfig(const std::string& model) {
+  return json::parse(mla::testing::ReadFile(
+      mla::testing::TestData("models/" + model + "/config.json")));
+}
+
+std::string ErrorOf(const json& config) {
+  const auto parsed = ModelConfigFromHuggingFace(config);
+  return parsed.ok() ? "" : std::string(parsed.status().message());
+}
+
+TEST(ModelConfig, AnMlaRowIsLatentPlusRope) {
+  const auto c = ModelConfigFromHuggingFace(ReadConfig("deepseek_v2_lite"));
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->attention.kind, AttentionConfig::Kind::kMla);
+  // layers x (kv_lora_rank + qk_rope_head_dim) x sizeof
+  EXPECT_EQ(c->KvBytesPerToken(kernels::DType::kBF16), 3 * (64 + 16) * 2);
+  EXPECT_EQ(c->KvBytesPerToken(kernels::DType::kF32), 3 * (64 + 16) * 4);
+  EXPECT_FALSE(c->IsMoe(0));
+  EXPECT_TRUE(c->IsMoe(1));
+  EXPECT_EQ(c->moe->shared_intermediate_size, 2 * 64);
+  // m = 0.1 * 0.707 * ln 8 + 1, squared, over sqrt(32 + 16)
+  EXPECT_NEAR(c->attention.scale, 1.315647 / 6.928203, 1e-5);
+  EXPECT_EQ(c->Parameters(), 1115200 - 1088)  // without the norms' vectors
+      << "golden.json counts them all";
+}
+
+TEST(ModelConfig, AGqaRowHoldsAllGroupsExactly) {
+  const auto c = ModelConfigFromHuggingFace(ReadConfig("qwen2"));
+  ASSERT_TRUE(c.ok()) << c.status();
+  EXPECT_EQ(c->attention.Layout().groups, 2);
+  EXPECT_EQ(c->attention.Layout().row_width, 2 * 2 * 32);
+  EXPECT_EQ(c->eos_token_ids, std::vector<int32_t>{1195});
+}
+
+TEST(ModelConfig, GgufSaysTheSameAsItsSource) {
+  const auto gguf =
+      Checkpoint::Open(mla::testing::TestData("gguf/llama_f16.gguf"));
+  ASSERT_TRUE(gguf.ok()) << gguf.status();
+  const auto a = ReadModelConfig(**gguf);
+  const auto b = ModelConfigFromHuggingFace(ReadConfig("llama_f16_sharded"));
+  ASSERT_TRUE(a.ok() && b.ok()) << a.status() << b.status();
+  EXPECT_EQ(a->vocab_size, b->vocab_size);
+  EXPECT_EQ(a->hidden_size, b->hidden_size);
+  EXPECT_EQ(a->num_layers, b->num_layers);
+  EXPECT_EQ(a->intermediate_size, b->intermediate_size);
+  EXPECT_EQ(a->max_position, b->max_position);
+  EXPECT_EQ(a->norm_eps, b->norm_eps);
+  EXPECT_EQ(a->tied_embeddings, b->tied_embeddings);
+  EXPECT_EQ(a->attention.head_dim, b->attention.head_dim);
+  EXPECT_EQ(a->attention.rope.inv_freq, b->attention.rope.inv_freq);
+  EXPECT_EQ(a->eos_token_ids, b->eos_token_ids);
+  EXPECT_TRUE(a->attention.rope_interleaved);
+  EXPECT_FALSE(b->attention.rope_interleaved);
+}
+
+TEST(ModelConfig, ErrorsNameTheField) {
+  const json good = ReadConfig("qwen2");
+  const auto with = [&](const char* field, json value) {
+    json changed = good;
+    changed[field] = std::move(value);
+    return ErrorOf(changed);
+  };
+  const auto expect = [](const std::string& error, const std::string& part) {
+    EXPECT_NE(error.find(part), std::string::npos) << "'" << error << "'";
+  };
+  expect(with("model_type", "mamba"), "'mamba' is not supported");
+  expect(with("hidden_size", 0), "'hidden_size'");
+  expect(with("hidden_size", "128"), "'hidden_size': expected an integer");
+  expect(with("hidden_size", 1.5), "'hidden_size': expected an integer");
+  expect(with("hidden_size", 1e300), "'hidden_size': expected an integer");
+  expect(with("hidden_size", 1 << 30), "'hidden_size'");
+  expect(with("num_hidden_layers", -3), "'num_hidden_layers'");
+  expect(with("num_hidden_layers", 100000), "num_hidden_layers is 100000");
+  expect(with("vocab_size", nullptr), "'vocab_size'");
+  expect(with("num_key_value_heads", 3), "not a multiple");
+  expect(with("num_key_value_heads", 0), "num_key_value_heads is 0");
+  expect(with("head_dim", 31), "rotary dimension 31");
+  expect(with("rms_norm_eps", -1.0), "rms_norm_eps");
+  expect(with("rope_theta", 0.5), "rope_theta");
+  expect(with("hidden_act", "gelu"), "'gelu' is not supported");
+  expect(with("eos_token_id", 99999), "eos_token_id is 99999");
+  expect(with("tie_word_embeddings", "yes"), "true or false");
+  expect(with("quantization_config", {{"quant_method", "fp8"}}),
+         "method 'fp8'");
+  expect(ErrorOf(json::array()), "is not supported");
+
+  json windowed = good;
+  windowed["use_sliding_window"] = true;
+  windowed["sliding_window"] = 128;
+  expect(ErrorOf(windowed), "'sliding_window'");
+
+  json v3 = ReadConfig("deepseek_v2_lite");
+  v3["model_type"] = "deepseek_v3";
+  expect(ErrorOf(v3), "sigmoid");
+}
+
+}  // namespace
+}  // namespace mla::runtime
