@@ -50,22 +50,6 @@ void SetLimits(grpc::ServerBuilder& builder) {
   }
 }
 
-void FollowReadiness(const std::shared_ptr<grpc::Server>& server,
-                     const std::vector<GrpcListener::Service>& services,
-                     Readiness& readiness) {
-  std::vector<std::string> names = {""};
-  for (const auto& service : services) names.push_back(service.name);
-  server->GetHealthCheckService()->SetServingStatus("liveness", true);
-  const std::weak_ptr<grpc::Server> weak = server;
-  readiness.Observe([weak, names](bool ready) {
-    if (const auto alive = weak.lock()) {
-      for (const std::string& name : names) {
-        alive->GetHealthCheckService()->SetServingStatus(name, ready);
-      }
-    }
-  });
-}
-
 std::string WithPort(const std::string& address, int port) {
   auto parsed = ParseHostPort(address);
   if (!parsed.ok()) return address;  // a unix socket
@@ -87,23 +71,42 @@ absl::StatusOr<std::unique_ptr<GrpcListener>> GrpcListener::Create(
   int port = 0;
   // TLS comes with a later issue; serve.cc warns about an open address.
   builder.AddListeningPort(address, grpc::InsecureServerCredentials(), &port);
-  std::shared_ptr<grpc::Server> server = builder.BuildAndStart();
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) {
     return absl::UnavailableError(absl::StrCat(
         "cannot listen on ", address,
         " for gRPC: the address is in use, not this machine's, or not "
         "permitted"));
   }
-  FollowReadiness(server, services, readiness);
-  return std::unique_ptr<GrpcListener>(
-      new GrpcListener(std::move(server), WithPort(address, port)));
+  std::unique_ptr<GrpcListener> listener(
+      new GrpcListener(std::move(server), WithPort(address, port), readiness));
+  listener->FollowReadiness(services);
+  return listener;
 }
 
-GrpcListener::GrpcListener(std::shared_ptr<grpc::Server> server,
-                           std::string address)
-    : server_(std::move(server)), address_(std::move(address)) {}
+GrpcListener::GrpcListener(std::unique_ptr<grpc::Server> server,
+                           std::string address, Readiness& readiness)
+    : readiness_(readiness),
+      server_(std::move(server)),
+      address_(std::move(address)) {}
 
-GrpcListener::~GrpcListener() { Shutdown(absl::Now()); }
+GrpcListener::~GrpcListener() {
+  readiness_.Forget(this);
+  Shutdown(absl::Now());
+}
+
+void GrpcListener::FollowReadiness(const std::vector<Service>& services) {
+  std::vector<std::string> names = {""};
+  for (const Service& service : services) names.push_back(service.name);
+  grpc::HealthCheckServiceInterface* const health =
+      server_->GetHealthCheckService();
+  health->SetServingStatus("liveness", true);
+  readiness_.Observe(this, [health, names](bool ready) {
+    for (const std::string& name : names) {
+      health->SetServingStatus(name, ready);
+    }
+  });
+}
 
 void GrpcListener::Shutdown(absl::Time deadline) {
   server_->Shutdown(absl::ToChronoTime(deadline));

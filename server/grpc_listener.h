@@ -28,8 +28,8 @@ class GrpcListener {
     grpc::Service* service;
   };
 
-  // The services outlive this. Health follows `readiness` for "" and for every
-  // service; the name "liveness" is always SERVING.
+  // The services and `readiness` outlive this. Health follows `readiness` for
+  // "" and for every service; the name "liveness" is always SERVING.
   static absl::StatusOr<std::unique_ptr<GrpcListener>> Create(
       const std::string& address, const std::vector<Service>& services,
       Readiness& readiness);
@@ -43,9 +43,12 @@ class GrpcListener {
   void Shutdown(absl::Time deadline);
 
  private:
-  GrpcListener(std::shared_ptr<grpc::Server> server, std::string address);
+  GrpcListener(std::unique_ptr<grpc::Server> server, std::string address,
+               Readiness& readiness);
+  void FollowReadiness(const std::vector<Service>& services);
 
-  const std::shared_ptr<grpc::Server> server_;
+  Readiness& readiness_;
+  const std::unique_ptr<grpc::Server> server_;
   const std::string address_;
 };
 

@@ -17,13 +17,20 @@ void Readiness::Set(State state) {
   if (state_ == state || state_ == State::kDraining) return;
   state_ = state;
   Log().info("state {}", Name(state));
-  for (const auto& observer : observers_) observer(state == State::kReady);
+  for (const auto& [owner, observer] : observers_) {
+    observer(state == State::kReady);
+  }
 }
 
-void Readiness::Observe(std::function<void(bool)> observer) {
+void Readiness::Observe(const void* owner, std::function<void(bool)> observer) {
   runtime::MutexLock lock(&mu_);
   observer(state_ == State::kReady);
-  observers_.push_back(std::move(observer));
+  observers_[owner] = std::move(observer);
+}
+
+void Readiness::Forget(const void* owner) {
+  runtime::MutexLock lock(&mu_);
+  observers_.erase(owner);
 }
 
 const char* Name(Readiness::State state) {

@@ -5,7 +5,7 @@
 #define MLA_SERVER_READINESS_H_
 
 #include <functional>
-#include <vector>
+#include <map>
 
 #include "absl/base/thread_annotations.h"
 #include "runtime/mutex.h"
@@ -19,13 +19,16 @@ class Readiness {
   State state() const;
   // Once draining, always draining: later calls change nothing.
   void Set(State state);
-  // `observer(ready)` runs now and after every change, under the lock.
-  void Observe(std::function<void(bool ready)> observer);
+  // `observer(ready)` runs now and after every change, under the lock, until
+  // Forget(owner) has returned.
+  void Observe(const void* owner, std::function<void(bool ready)> observer);
+  void Forget(const void* owner);
 
  private:
   mutable runtime::Mutex mu_;
   State state_ ABSL_GUARDED_BY(mu_) = State::kLoading;
-  std::vector<std::function<void(bool)>> observers_ ABSL_GUARDED_BY(mu_);
+  std::map<const void*, std::function<void(bool)>> observers_
+      ABSL_GUARDED_BY(mu_);
 };
 
 const char* Name(Readiness::State state);

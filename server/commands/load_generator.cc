@@ -23,6 +23,17 @@ namespace {
 
 namespace v1 = serving::v1;
 
+// What one call measured.
+struct Measured {
+  bool cancelled = false;  // by us
+  std::string code;
+  std::optional<double> ttft;
+  std::vector<double> itl;
+  double e2e = 0;
+  int64_t prompt_tokens = 0;
+  int64_t generated_tokens = 0;
+};
+
 // Where calls put what they measured.
 class Collector {
  public:
@@ -33,21 +44,18 @@ class Collector {
     ++open_;
   }
 
-  void Close(bool cancelled, const grpc::Status& status,
-             std::optional<double> ttft, const std::vector<double>& itl,
-             double e2e, const v1::Usage& usage, int64_t generated_tokens) {
+  void Close(const Measured& call) {
     runtime::MutexLock lock(&mu_);
-    if (cancelled) {
+    if (call.cancelled) {
       ++result_.cancelled;
     } else {
-      ++result_.by_code[absl::StatusCodeToString(
-          static_cast<absl::StatusCode>(status.error_code()))];
+      ++result_.by_code[call.code];
     }
-    if (ttft) result_.ttft.push_back(*ttft);
-    result_.itl.insert(result_.itl.end(), itl.begin(), itl.end());
-    if (status.ok()) result_.e2e.push_back(e2e);
-    result_.prompt_tokens += usage.prompt_tokens();
-    result_.generated_tokens += generated_tokens;
+    if (call.ttft) result_.ttft.push_back(*call.ttft);
+    result_.itl.insert(result_.itl.end(), call.itl.begin(), call.itl.end());
+    if (call.code == "OK") result_.e2e.push_back(call.e2e);
+    result_.prompt_tokens += call.prompt_tokens;
+    result_.generated_tokens += call.generated_tokens;
     --open_;
   }
 
@@ -82,19 +90,28 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
   void OnReadDone(bool ok) override {
     if (!ok) return;
     if (response_.has_chunk()) CountTokens(response_.chunk().token_ids_size());
-    if (response_.has_summary()) usage_ = response_.summary().usage();
-    if (cancel_after_tokens_ > 0 && tokens_ >= cancel_after_tokens_) {
-      cancelled_ = true;
+    if (response_.has_summary()) {
+      measured_.prompt_tokens = response_.summary().usage().prompt_tokens();
+    }
+    if (cancel_after_tokens_ > 0 &&
+        measured_.generated_tokens >= cancel_after_tokens_) {
+      measured_.cancelled = true;
       context_.TryCancel();
     }
     StartRead(&response_);
   }
 
   void OnDone(const grpc::Status& status) override {
-    const double e2e = absl::ToDoubleSeconds(absl::Now() - due_);
-    collector_.Close(cancelled_ && !status.ok(), status, ttft_, itl_, e2e,
-                     usage_, tokens_);
+    if (status.ok()) measured_.cancelled = false;  // it was too late for that
+    measured_.code = absl::StatusCodeToString(
+        static_cast<absl::StatusCode>(status.error_code()));
+    measured_.e2e = absl::ToDoubleSeconds(absl::Now() - due_);
+    // Gone before the collector knows: whoever waits for it then lets go of
+    // the channel, which gRPC must not lose last on a thread of its own.
+    Collector& collector = collector_;
+    const Measured measured = std::move(measured_);
     delete this;
+    collector.Close(measured);
   }
 
  private:
@@ -108,13 +125,13 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
   void CountTokens(int count) {
     if (count == 0) return;  // a choice's end without a token
     const absl::Time now = absl::Now();
-    if (!ttft_) {
-      ttft_ = absl::ToDoubleSeconds(now - due_);
+    if (!measured_.ttft) {
+      measured_.ttft = absl::ToDoubleSeconds(now - due_);
     } else {
-      itl_.push_back(absl::ToDoubleSeconds(now - last_) / count);
+      measured_.itl.push_back(absl::ToDoubleSeconds(now - last_) / count);
     }
     last_ = now;
-    tokens_ += count;
+    measured_.generated_tokens += count;
   }
 
   grpc::ClientContext context_;
@@ -123,12 +140,8 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
   const int64_t cancel_after_tokens_;  // 0: never
   Collector& collector_;
   v1::GenerateResponse response_;
-  v1::Usage usage_;
-  bool cancelled_ = false;
-  int64_t tokens_ = 0;
+  Measured measured_;
   absl::Time last_;
-  std::optional<double> ttft_;
-  std::vector<double> itl_;
 };
 
 absl::StatusOr<int> VocabSize(const std::shared_ptr<grpc::Channel>& channel) {

@@ -122,12 +122,21 @@ TEST_F(HttpListenerTest, ClientsThatSendNothingAreDroppedInTime) {
 TEST(Readiness, DrainingIsForGood) {
   Readiness readiness;
   std::vector<bool> seen;
-  readiness.Observe([&](bool ready) { seen.push_back(ready); });
+  readiness.Observe(&seen, [&](bool ready) { seen.push_back(ready); });
   readiness.Set(Readiness::State::kReady);
   readiness.Set(Readiness::State::kDraining);
   readiness.Set(Readiness::State::kReady);
   EXPECT_EQ(readiness.state(), Readiness::State::kDraining);
   EXPECT_EQ(seen, (std::vector<bool>{false, true, false}));
+}
+
+TEST(Readiness, AnObserverThatIsForgottenHearsNoMore) {
+  Readiness readiness;
+  int heard = 0;
+  readiness.Observe(&heard, [&](bool) { ++heard; });
+  readiness.Forget(&heard);
+  readiness.Set(Readiness::State::kReady);
+  EXPECT_EQ(heard, 1);
 }
 
 }  // namespace
