@@ -139,9 +139,7 @@ absl::Status ReadMiniCpmScales(const json& config, ModelConfig& c) {
 }
 
 absl::Status ReadTokenIds(const json& config, ModelConfig& c) {
-  ASSIGN_OR_RETURN(const std::vector<double> eos,
-                   ReadNumbers(config, "eos_token_id"));
-  c.eos_token_ids.assign(eos.begin(), eos.end());
+  ASSIGN_OR_RETURN(c.eos_token_ids, ReadInts(config, "eos_token_id"));
   ASSIGN_OR_RETURN(const int bos, ReadInt(config, "bos_token_id", -1));
   if (bos >= 0) c.bos_token_id = bos;
   return absl::OkStatus();

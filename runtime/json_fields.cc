@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/status_macros.h"
 
 namespace mla::runtime {
 namespace {
@@ -20,6 +21,14 @@ absl::Status WrongType(const char* field, const char* wanted) {
       absl::StrCat("config field '", field, "': expected ", wanted));
 }
 
+absl::StatusOr<int> AsInt(double number, const char* field) {
+  if (number != std::floor(number) ||
+      std::abs(number) > std::numeric_limits<int>::max()) {
+    return WrongType(field, "an integer of 32 bits");
+  }
+  return static_cast<int>(number);
+}
+
 }  // namespace
 
 absl::StatusOr<int> ReadInt(const nlohmann::json& object, const char* field,
@@ -27,12 +36,7 @@ absl::StatusOr<int> ReadInt(const nlohmann::json& object, const char* field,
   const nlohmann::json* value = Find(object, field);
   if (value == nullptr) return fallback;
   if (!value->is_number()) return WrongType(field, "an integer");
-  const double number = value->get<double>();
-  if (number != std::floor(number) ||
-      std::abs(number) > std::numeric_limits<int>::max()) {
-    return WrongType(field, "an integer of 32 bits");
-  }
-  return static_cast<int>(number);
+  return AsInt(value->get<double>(), field);
 }
 
 absl::StatusOr<double> ReadNumber(const nlohmann::json& object,
@@ -58,6 +62,18 @@ absl::StatusOr<std::string> ReadString(const nlohmann::json& object,
   if (value == nullptr) return fallback;
   if (!value->is_string()) return WrongType(field, "a string");
   return value->get<std::string>();
+}
+
+absl::StatusOr<std::vector<int>> ReadInts(const nlohmann::json& object,
+                                          const char* field) {
+  ASSIGN_OR_RETURN(const std::vector<double> numbers,
+                   ReadNumbers(object, field));
+  std::vector<int> ints;
+  for (const double number : numbers) {
+    ASSIGN_OR_RETURN(const int integer, AsInt(number, field));
+    ints.push_back(integer);
+  }
+  return ints;
 }
 
 absl::StatusOr<std::vector<double>> ReadNumbers(const nlohmann::json& object,

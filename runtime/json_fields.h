@@ -22,6 +22,9 @@ absl::StatusOr<bool> ReadBool(const nlohmann::json& object, const char* field,
 absl::StatusOr<std::string> ReadString(const nlohmann::json& object,
                                        const char* field,
                                        const std::string& fallback);
+// An integer or an array of integers; empty when absent.
+absl::StatusOr<std::vector<int>> ReadInts(const nlohmann::json& object,
+                                          const char* field);
 // A number or an array of numbers; empty when absent.
 absl::StatusOr<std::vector<double>> ReadNumbers(const nlohmann::json& object,
                                                 const char* field);

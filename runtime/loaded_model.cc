@@ -92,14 +92,14 @@ absl::Status LoadGenerationConfig(const Checkpoint& checkpoint,
   s.top_p = static_cast<float>(top_p);
   s.min_p = static_cast<float>(min_p);
   s.repetition_penalty = static_cast<float>(repetition);
-  ASSIGN_OR_RETURN(const std::vector<double> eos,
-                   ReadNumbers(config, "eos_token_id"));
-  for (double id : eos) {
-    if (!(id >= 0 && id < loaded.config.vocab_size)) {
+  ASSIGN_OR_RETURN(const std::vector<int> eos,
+                   ReadInts(config, "eos_token_id"));
+  for (const int id : eos) {
+    if (id < 0 || id >= loaded.config.vocab_size) {
       return absl::InvalidArgumentError(absl::StrCat(
           "generation_config.json: eos_token_id ", id, " is no token"));
     }
-    loaded.eos_token_ids.push_back(static_cast<int32_t>(id));
+    loaded.eos_token_ids.push_back(id);
   }
   return absl::OkStatus();
 }

@@ -5,8 +5,8 @@
 #   tests/run.sh --all    long fuzzing and long soaks besides
 #
 # Steps: formatting, layering and scripts; the release build with every test,
-# end to end too; ASan and UBSan on all C++ tests; TSan on the threaded rooms;
-# libFuzzer on every parser.
+# end to end too; ASan and UBSan on all C++ tests, and libFuzzer on every parser;
+# TSan on the threaded rooms.
 #
 # Environment:
 #   MLA_SHARED_GOLDEN   folder of the full goldens; without it the committed
@@ -53,6 +53,13 @@ check clang-format clang-format-14 --dry-run --Werror $sources
 check layering python3 tests/layering_test.py
 check shellcheck shellcheck deploy/*.sh tests/*.sh tests/bench/*.sh .ci/run
 
+# quietly COMMAND...: its last words, or all of them if it fails.
+quietly() {
+  local log
+  log="$results/$(basename "$1").log"
+  if "$@" >"$log" 2>&1; then tail -n 1 "$log"; else cat "$log"; return 1; fi
+}
+
 # build_and_test PRESET CTEST-ARGS...
 build_and_test() {
   local preset=$1
@@ -67,18 +74,16 @@ build_and_test() {
 
 build_and_test release
 build_and_test asan -LE 'e2e|deploy|bench'
-build_and_test tsan -L 'runtime|server|threads' -E 'golden|tokenizer|gguf|safetensors'
 
-step "fuzz: build"
-cmake --preset fuzz >/dev/null
-cmake --build --preset fuzz -- -j "$jobs"
 step "fuzz: $fuzz_seconds seconds each"
-for fuzzer in build/fuzz/bin/*_fuzz; do
+for fuzzer in build/asan/bin/*_fuzz; do
   name=$(basename "$fuzzer")
   mkdir -p "build/corpus/$name"
-  check "$name" "$fuzzer" -max_total_time="$fuzz_seconds" -timeout=20 -rss_limit_mb=4096 \
-    -print_final_stats=0 -verbosity=0 "build/corpus/$name"
+  check "$name" quietly "$fuzzer" -max_total_time="$fuzz_seconds" -timeout=20 \
+    -rss_limit_mb=4096 -artifact_prefix="$results/$name-" "build/corpus/$name"
 done
+
+build_and_test tsan -L 'runtime|server' -E 'golden|tokenizer|gguf|safetensors'
 
 step "summary"
 check tests python3 tests/summary.py \

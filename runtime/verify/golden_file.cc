@@ -27,15 +27,14 @@ absl::StatusOr<json> ReadJsonFile(const std::string& path) {
 absl::StatusOr<std::vector<int32_t>> ReadIds(const json& prompt,
                                              const char* field,
                                              int vocab_size) {
-  ASSIGN_OR_RETURN(const std::vector<double> numbers,
-                   ReadNumbers(prompt, field));
-  for (double id : numbers) {
-    if (!(id >= 0 && id < vocab_size)) {
+  ASSIGN_OR_RETURN(std::vector<int> ids, ReadInts(prompt, field));
+  for (const int id : ids) {
+    if (id < 0 || id >= vocab_size) {
       return absl::InvalidArgumentError(
           absl::StrCat("golden.json: ", field, ": ", id, " is no token"));
     }
   }
-  return std::vector<int32_t>(numbers.begin(), numbers.end());
+  return ids;
 }
 
 // The top lists' fields are named after their length: last_top20_ids.

@@ -71,7 +71,8 @@ class Collector {
   LoadResult result_ ABSL_GUARDED_BY(mu_);
 };
 
-// One request. Deletes itself when gRPC is done with it.
+// One request. Deletes itself when gRPC is done with it. gRPC calls it from
+// many threads, one at a time; the lock lets ThreadSanitizer see that.
 class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
  public:
   // `due`: when the request should have been sent.
@@ -79,8 +80,8 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
                     v1::GenerateRequest request, absl::Time due,
                     int64_t cancel_after_tokens, absl::Duration timeout,
                     Collector& collector) {
-    auto* call =
-        new Call(std::move(request), due, cancel_after_tokens, collector);
+    auto* call = new Call(collector);
+    call->Fill(std::move(request), due, cancel_after_tokens);
     call->context_.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
     stub.async()->Generate(&call->context_, &call->request_, call);
     call->StartRead(&call->response_);
@@ -89,40 +90,43 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
 
   void OnReadDone(bool ok) override {
     if (!ok) return;
-    if (response_.has_chunk()) CountTokens(response_.chunk().token_ids_size());
-    if (response_.has_summary()) {
-      measured_.prompt_tokens = response_.summary().usage().prompt_tokens();
-    }
-    if (cancel_after_tokens_ > 0 &&
-        measured_.generated_tokens >= cancel_after_tokens_) {
-      measured_.cancelled = true;
-      context_.TryCancel();
-    }
+    if (Record()) context_.TryCancel();
     StartRead(&response_);
   }
 
   void OnDone(const grpc::Status& status) override {
-    if (status.ok()) measured_.cancelled = false;  // it was too late for that
-    measured_.code = absl::StatusCodeToString(
-        static_cast<absl::StatusCode>(status.error_code()));
-    measured_.e2e = absl::ToDoubleSeconds(absl::Now() - due_);
+    const Measured measured = Result(status);
     // Gone before the collector knows: whoever waits for it then lets go of
     // the channel, which gRPC must not lose last on a thread of its own.
     Collector& collector = collector_;
-    const Measured measured = std::move(measured_);
     delete this;
     collector.Close(measured);
   }
 
  private:
-  Call(v1::GenerateRequest request, absl::Time due, int64_t cancel_after_tokens,
-       Collector& collector)
-      : request_(std::move(request)),
-        due_(due),
-        cancel_after_tokens_(cancel_after_tokens),
-        collector_(collector) {}
+  explicit Call(Collector& collector) : collector_(collector) {}
 
-  void CountTokens(int count) {
+  void Fill(v1::GenerateRequest request, absl::Time due,
+            int64_t cancel_after_tokens) {
+    runtime::MutexLock lock(&mu_);
+    request_ = std::move(request);
+    due_ = due;
+    cancel_after_tokens_ = cancel_after_tokens;
+  }
+
+  // Notes what was read; whether the call is to be cancelled now.
+  bool Record() {
+    runtime::MutexLock lock(&mu_);
+    if (response_.has_chunk()) CountTokens(response_.chunk().token_ids_size());
+    if (response_.has_summary()) {
+      measured_.prompt_tokens = response_.summary().usage().prompt_tokens();
+    }
+    measured_.cancelled = cancel_after_tokens_ > 0 &&
+                          measured_.generated_tokens >= cancel_after_tokens_;
+    return measured_.cancelled;
+  }
+
+  void CountTokens(int count) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (count == 0) return;  // a choice's end without a token
     const absl::Time now = absl::Now();
     if (!measured_.ttft) {
@@ -134,14 +138,24 @@ class Call final : public grpc::ClientReadReactor<v1::GenerateResponse> {
     measured_.generated_tokens += count;
   }
 
-  grpc::ClientContext context_;
-  const v1::GenerateRequest request_;
-  const absl::Time due_;
-  const int64_t cancel_after_tokens_;  // 0: never
+  Measured Result(const grpc::Status& status) {
+    runtime::MutexLock lock(&mu_);
+    if (status.ok()) measured_.cancelled = false;  // it was too late for that
+    measured_.code = absl::StatusCodeToString(
+        static_cast<absl::StatusCode>(status.error_code()));
+    measured_.e2e = absl::ToDoubleSeconds(absl::Now() - due_);
+    return std::move(measured_);
+  }
+
   Collector& collector_;
-  v1::GenerateResponse response_;
-  Measured measured_;
-  absl::Time last_;
+  grpc::ClientContext context_;
+  v1::GenerateRequest request_;    // gRPC's, once it has started
+  v1::GenerateResponse response_;  // gRPC's, while it reads
+  runtime::Mutex mu_;
+  absl::Time due_ ABSL_GUARDED_BY(mu_);
+  int64_t cancel_after_tokens_ ABSL_GUARDED_BY(mu_) = 0;  // 0: never
+  Measured measured_ ABSL_GUARDED_BY(mu_);
+  absl::Time last_ ABSL_GUARDED_BY(mu_);
 };
 
 absl::StatusOr<int> VocabSize(const std::shared_ptr<grpc::Channel>& channel) {
