@@ -46,7 +46,7 @@ done
 cat "$log"
 
 step "ask"
-"$mlaserve" generate --chat --max-tokens 200 \
+"$mlaserve" generate --chat --temperature 0.2 --max-tokens 200 \
   --prompt "${PROMPT:-What is a KV cache? Answer in two sentences.}"
 
 step "what it took (http://127.0.0.1:8080/metrics)"

@@ -87,10 +87,26 @@ def load(server):
         assert generate(prompt, "--max-tokens", "8", "--ignore-eos") == 0
     assert generate(prompt, "--stop", "e", "--temperature", "1", "--seed", "1") == 0
     assert generate("x", "--model", "no-such-model") == 1
-    subprocess.run(
+    bench_load(server, "60", "100").communicate()
+
+
+def bench_load(server, requests, tokens):
+    return subprocess.Popen(
         [server_process.BINARY, "bench", "load", "--target", server.grpc, "--rate", "15",
-         "--requests", "60", "--prompt-tokens", "96", "--generate-tokens", "100",
-         "--cancel-fraction", "0.3"], check=True, capture_output=True)
+         "--requests", requests, "--prompt-tokens", "96", "--generate-tokens", tokens,
+         "--cancel-fraction", "0.3"], stdout=subprocess.DEVNULL)
+
+
+def load_until_seen(server, prometheus):
+    """Requests that run whenever Prometheus looks, until it has seen one."""
+    busy = bench_load(server, "1000", "400")
+    try:
+        prometheus.wait(lambda: any(
+            float(series["value"][1]) > 0 for series in prometheus.get(
+                "query", query="mla_requests_running * mla_grpc_streams_active")["result"]))
+    finally:
+        busy.terminate()
+        busy.wait(20)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +116,7 @@ def watched(server, tmp_path_factory):
     try:
         prometheus.start = time.time()
         load(server)
+        load_until_seen(server, prometheus)
         time.sleep(3 * SCRAPE_SECONDS)
         prometheus.end = time.time()
         for finish_reason in ("stop", "length", "none"):
