@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "kernels/attn_layout.h"
 #include "kernels/dtype.h"
+#include "kernels/router_args.h"
 #include "kernels/views.h"
 #include "runtime/rope.h"
 #include "runtime/step_batch.h"
@@ -51,9 +52,7 @@ struct AttentionWeights {
 struct ExpertWeights {
   std::vector<const Matrix*> gate_up;  // [2 * intermediate, hidden] each
   std::vector<const Matrix*> down;     // [hidden, intermediate] each
-  int top_k = 1;
-  bool normalize = false;
-  float scale = 1.0f;
+  kernels::RouterArgs router;          // its correction in the backend
 };
 
 // Which expert each row was sent to; [rows, top_k].
@@ -97,14 +96,17 @@ class Backend {
   virtual void Linear(Rows x, const LinearWeights& w, Rows y) = 0;
   // Rotates `dim` elements of every head, from x's first column on.
   virtual void Rotate(Rows x, int heads, int head_stride) = 0;
+  // Multiplies each row by 1 + beta * log(1 + floor(position / period)).
+  virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
   virtual void WriteRows(int layer, Rows x) = 0;
   virtual void Attend(int layer, const AttentionWeights& w, Rows q,
                       Rows out) = 0;
   virtual void SiluMul(Rows x, Rows y) = 0;
   virtual void AddScaled(Rows x, float scale, Rows y) = 0;
-  // `logits` [rows, experts] of the router.
-  virtual void Experts(Rows x, Rows logits, const ExpertWeights& w, Rows y,
-                       Routing* routing) = 0;
+  // `logits` [rows, experts and identities].
+  virtual Routing Route(Rows logits, const kernels::RouterArgs& router) = 0;
+  virtual void Experts(Rows x, const Routing& routing, const ExpertWeights& w,
+                       Rows y) = 0;
   virtual void Gather(Rows x, absl::Span<const int> rows, Rows y) = 0;
   // Waits for the step and returns rows that the caller may read.
   virtual Rows Read(Rows x) = 0;

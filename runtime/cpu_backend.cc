@@ -195,6 +195,19 @@ class CpuBackend : public Backend {
     kernels::Rope(cpu_, {heads, head_stride, rope_dim_, cos, sin}, x);
   }
 
+  void ScaleByPosition(float beta, int period, Rows x) override {
+    for (const auto* spans : {&generated_, &prompt_}) {
+      for (const SequenceSpan& span : *spans) {
+        for (int i = 0; i < span.num_rows; ++i) {
+          const int turns = (span.first_position + i) / period;
+          const float scale = 1 + beta * std::log(1.0f + turns);
+          float* row = x[span.first_row + i];
+          for (int c = 0; c < x.cols; ++c) row[c] *= scale;
+        }
+      }
+    }
+  }
+
   void WriteRows(int layer, Rows x) override {
     const kernels::CacheRows& cache = layers_[layer];
     slots_.resize(x.rows);
@@ -226,18 +239,21 @@ class CpuBackend : public Backend {
     kernels::AddScaled(cpu_, x, scale, y);
   }
 
-  void Experts(Rows x, Rows logits, const ExpertWeights& w, Rows y,
-               Routing* routing) override {
-    const size_t pairs = static_cast<size_t>(x.rows) * w.top_k;
-    routing->experts.resize(pairs);
-    routing->weights.resize(pairs);
-    kernels::RouteSoftmax({w.top_k, w.normalize, w.scale}, logits,
-                          routing->experts.data(), routing->weights.data());
+  Routing Route(Rows logits, const kernels::RouterArgs& router) override {
+    const size_t pairs = static_cast<size_t>(logits.rows) * router.top_k;
+    Routing routing{std::vector<int32_t>(pairs), std::vector<float>(pairs)};
+    kernels::Route(router, logits, routing.experts.data(),
+                   routing.weights.data());
+    return routing;
+  }
+
+  void Experts(Rows x, const Routing& routing, const ExpertWeights& w,
+               Rows y) override {
     std::vector<const PackedMatrix*> gate_up, down;
     for (const Matrix* m : w.gate_up) gate_up.push_back(&Packed(m));
     for (const Matrix* m : w.down) down.push_back(&Packed(m));
-    kernels::RunExperts(cpu_, x, gate_up, down, w.top_k,
-                        routing->experts.data(), routing->weights.data(), y);
+    kernels::RunExperts(cpu_, x, gate_up, down, w.router.top_k,
+                        routing.experts.data(), routing.weights.data(), y);
   }
 
   void Gather(Rows x, absl::Span<const int> rows, Rows y) override {

@@ -142,9 +142,9 @@ absl::StatusOr<ModelConfig> ModelConfigFromGguf(
   if (experts > 0) {
     MoeConfig moe;
     moe.experts = experts;
-    ASSIGN_OR_RETURN(moe.top_k, reader.Int("expert_used_count"));
+    ASSIGN_OR_RETURN(moe.router.top_k, reader.Int("expert_used_count"));
     moe.intermediate_size = c.intermediate_size;
-    moe.normalize = true;
+    moe.router.normalize = true;
     c.moe = moe;
   }
   RETURN_IF_ERROR(ReadTokenIds(metadata, c));

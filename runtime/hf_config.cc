@@ -1,8 +1,10 @@
 // config.json -> ModelConfig: the fields are named as in transformers.
 // Tested by tests/runtime/model_config_test.cc.
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "runtime/json_fields.h"
 #include "runtime/model_config.h"
 #include "runtime/status_macros.h"
@@ -81,37 +83,73 @@ absl::Status ReadMla(const json& config, ModelConfig& c) {
 absl::Status ReadMixtral(const json& config, ModelConfig& c) {
   MoeConfig moe;
   ASSIGN_OR_RETURN(moe.experts, ReadSize(config, "num_local_experts"));
-  ASSIGN_OR_RETURN(moe.top_k, ReadSize(config, "num_experts_per_tok"));
+  ASSIGN_OR_RETURN(moe.router.top_k, ReadSize(config, "num_experts_per_tok"));
   moe.intermediate_size = c.intermediate_size;
-  moe.normalize = true;
+  moe.router.normalize = true;
   c.moe = moe;
   return absl::OkStatus();
 }
 
-// DeepSeek's; layers before first_k_dense_replace are dense.
+// Dense layers first, as every published model has it.
+absl::StatusOr<int> FirstMoeLayer(const json& config, int num_layers) {
+  ASSIGN_OR_RETURN(const int frequency, ReadInt(config, "moe_layer_freq", 1));
+  if (frequency != 1) {
+    return absl::UnimplementedError(absl::StrCat(
+        "config field 'moe_layer_freq': ", frequency, " is not supported"));
+  }
+  if (!config.contains("mlp_layer_types") ||
+      !config["mlp_layer_types"].is_array()) {
+    return ReadInt(config, "first_k_dense_replace", 0);
+  }
+  const json& types = config["mlp_layer_types"];
+  const auto first = std::find(types.begin(), types.end(), "sparse");
+  if (static_cast<int>(types.size()) != num_layers ||
+      std::count(first, types.end(), "sparse") != types.end() - first) {
+    return absl::UnimplementedError(
+        "config field 'mlp_layer_types': must be dense layers and then sparse "
+        "ones, one for each layer");
+  }
+  return static_cast<int>(first - types.begin());
+}
+
+// V2 and Mistral 4 score by softmax, the others by sigmoid. V2 takes a group
+// for its best expert, the others for their best two.
+absl::Status ReadDeepSeekRouter(const json& config, const std::string& type,
+                                kernels::RouterArgs& router) {
+  const bool v2 = type == "deepseek_v2";
+  ASSIGN_OR_RETURN(router.top_k, ReadSize(config, "num_experts_per_tok"));
+  ASSIGN_OR_RETURN(const double scale,
+                   ReadNumber(config, "routed_scaling_factor", 1.0));
+  router.scale = static_cast<float>(scale);
+  ASSIGN_OR_RETURN(
+      const std::string method,
+      ReadString(config, "topk_method", v2 ? "greedy" : "noaux_tc"));
+  if (method != (v2 ? "group_limited_greedy" : "noaux_tc") &&
+      method != "greedy") {
+    return absl::UnimplementedError(absl::StrCat(
+        "config field 'topk_method': '", method, "' is not supported"));
+  }
+  if (!v2 || method == "group_limited_greedy") {
+    ASSIGN_OR_RETURN(router.groups, ReadInt(config, "n_group", 1));
+    ASSIGN_OR_RETURN(router.top_groups, ReadInt(config, "topk_group", 1));
+  }
+  if (v2) return absl::OkStatus();  // which ignores norm_topk_prob
+  router.group_best = 2;
+  if (type != "mistral4") {
+    router.scoring = kernels::RouterArgs::Scoring::kSigmoid;
+  }
+  ASSIGN_OR_RETURN(router.normalize, ReadBool(config, "norm_topk_prob", true));
+  return absl::OkStatus();
+}
+
 absl::Status ReadDeepSeekMoe(const json& config, ModelConfig& c) {
   MoeConfig moe;
   ASSIGN_OR_RETURN(moe.experts, ReadInt(config, "n_routed_experts", 0));
-  ASSIGN_OR_RETURN(moe.first_layer,
-                   ReadInt(config, "first_k_dense_replace", 0));
+  ASSIGN_OR_RETURN(moe.first_layer, FirstMoeLayer(config, c.num_layers));
   if (moe.experts == 0 || moe.first_layer >= c.num_layers) {
     return absl::OkStatus();
   }
-  if (c.architecture != "deepseek_v2") {
-    return absl::UnimplementedError(
-        absl::StrCat(c.architecture,
-                     ": mixture-of-experts layers with sigmoid scoring are "
-                     "not supported"));
-  }
-  ASSIGN_OR_RETURN(const std::string method,
-                   ReadString(config, "topk_method", "greedy"));
-  ASSIGN_OR_RETURN(const int frequency, ReadInt(config, "moe_layer_freq", 1));
-  if (method != "greedy" || frequency != 1) {
-    return absl::UnimplementedError(
-        absl::StrCat("config field 'topk_method': '", method,
-                     "' with moe_layer_freq ", frequency, " is not supported"));
-  }
-  ASSIGN_OR_RETURN(moe.top_k, ReadSize(config, "num_experts_per_tok"));
+  RETURN_IF_ERROR(ReadDeepSeekRouter(config, c.architecture, moe.router));
   ASSIGN_OR_RETURN(moe.intermediate_size,
                    ReadSize(config, "moe_intermediate_size"));
   ASSIGN_OR_RETURN(const int shared, ReadInt(config, "n_shared_experts", 0));
@@ -120,10 +158,62 @@ absl::Status ReadDeepSeekMoe(const json& config, ModelConfig& c) {
         "config field 'n_shared_experts': ", shared, " is out of range"));
   }
   moe.shared_intermediate_size = shared * moe.intermediate_size;
+  c.moe = moe;
+  return absl::OkStatus();
+}
+
+// Two decoder layers for each of the file's; latents of one variance.
+absl::Status ReadLongCat(const json& config, ModelConfig& c) {
+  c.paired_layers = true;
+  AttentionConfig& a = c.attention;
+  const float hidden = static_cast<float>(c.hidden_size);
+  ASSIGN_OR_RETURN(const bool scale_q,
+                   ReadBool(config, "mla_scale_q_lora", true));
+  ASSIGN_OR_RETURN(const bool scale_kv,
+                   ReadBool(config, "mla_scale_kv_lora", true));
+  if (scale_q && a.q_lora_rank > 0) {
+    a.q_latent_scale = std::sqrt(hidden / a.q_lora_rank);
+  }
+  if (scale_kv) a.kv_latent_scale = std::sqrt(hidden / a.kv_lora_rank);
+  ASSIGN_OR_RETURN(const std::string zero_experts,
+                   ReadString(config, "zero_expert_type", "identity"));
+  ASSIGN_OR_RETURN(const bool router_bias,
+                   ReadBool(config, "router_bias", false));
+  if (zero_experts != "identity" || router_bias) {
+    return absl::UnimplementedError(absl::StrCat(
+        "config field 'zero_expert_type': '", zero_experts,
+        router_bias ? "' with router_bias" : "'", " is not supported"));
+  }
+  MoeConfig moe;
+  ASSIGN_OR_RETURN(moe.experts, ReadSize(config, "n_routed_experts"));
+  ASSIGN_OR_RETURN(moe.identity_experts, ReadInt(config, "zero_expert_num", 0));
+  ASSIGN_OR_RETURN(moe.intermediate_size,
+                   ReadSize(config, "expert_ffn_hidden_size"));
+  ASSIGN_OR_RETURN(moe.router.top_k, ReadSize(config, "moe_topk"));
   ASSIGN_OR_RETURN(const double scale,
                    ReadNumber(config, "routed_scaling_factor", 1.0));
-  moe.scale = static_cast<float>(scale);
+  moe.router.scale = static_cast<float>(scale);
   c.moe = moe;
+  return absl::OkStatus();
+}
+
+// Llama 4's temperature, as Mistral 4 has it.
+absl::Status ReadPositionScale(const json& config, AttentionConfig& a) {
+  if (!config.contains("rope_parameters")) return absl::OkStatus();
+  const json& rope = config["rope_parameters"];
+  ASSIGN_OR_RETURN(const double beta,
+                   ReadNumber(rope, "llama_4_scaling_beta", 0));
+  if (beta == 0) return absl::OkStatus();
+  a.position_beta = static_cast<float>(beta);
+  ASSIGN_OR_RETURN(a.position_period,
+                   ReadSize(rope, "original_max_position_embeddings"));
+  return absl::OkStatus();
+}
+
+// While the context is within its top-k, V3.2's sparse attention is dense.
+absl::Status BoundContextToIndexer(const json& config, ModelConfig& c) {
+  ASSIGN_OR_RETURN(const int top_k, ReadSize(config, "index_topk"));
+  c.max_position = std::min(c.max_position, top_k);
   return absl::OkStatus();
 }
 
@@ -145,21 +235,63 @@ absl::Status ReadTokenIds(const json& config, ModelConfig& c) {
   return absl::OkStatus();
 }
 
+// What only some families have.
+absl::Status ReadFamily(const json& config, ModelConfig& c) {
+  const std::string& type = c.architecture;
+  if (type == "mixtral") return ReadMixtral(config, c);
+  if (type == "minicpm3") return ReadMiniCpmScales(config, c);
+  if (type == "longcat_flash") return ReadLongCat(config, c);
+  if (c.attention.kind != AttentionConfig::Kind::kMla || type == "youtu") {
+    return absl::OkStatus();
+  }
+  if (type == "mistral4") {
+    RETURN_IF_ERROR(ReadPositionScale(config, c.attention));
+  }
+  if (type == "deepseek_v32") RETURN_IF_ERROR(BoundContextToIndexer(config, c));
+  return ReadDeepSeekMoe(config, c);
+}
+
+// Only what WeightReader undoes as it reads.
+absl::Status CheckQuantization(const json& config) {
+  if (!config.contains("quantization_config") ||
+      !config["quantization_config"].is_object()) {
+    return absl::OkStatus();
+  }
+  const json& quantization = config["quantization_config"];
+  ASSIGN_OR_RETURN(const std::string method,
+                   ReadString(quantization, "quant_method", "unnamed"));
+  ASSIGN_OR_RETURN(const std::vector<int> block,
+                   ReadInts(quantization, "weight_block_size"));
+  if (method == "fp8" && block == std::vector<int>{128, 128}) {
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(
+      absl::StrCat("config field 'quantization_config': method '", method,
+                   "' in blocks of ", absl::StrJoin(block, " x "),
+                   " is not supported; fp8 in blocks of 128 x 128 is"));
+}
+
+constexpr const char* kGqaFamilies[] = {"llama", "mistral", "mixtral", "qwen2",
+                                        "qwen3"};
+constexpr const char* kMlaFamilies[] = {
+    "deepseek_v2", "deepseek_v3",   "deepseek_v32",  "kimi_k2",  "minicpm3",
+    "axk1",        "glm4_moe_lite", "longcat_flash", "mistral4", "youtu"};
+
+bool Contains(absl::Span<const char* const> names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   ModelConfig c;
   ASSIGN_OR_RETURN(c.architecture, ReadString(config, "model_type", ""));
-  const std::string& type = c.architecture;
-  const bool gqa = type == "llama" || type == "mistral" || type == "mixtral" ||
-                   type == "qwen2" || type == "qwen3";
-  const bool mla =
-      type == "deepseek_v2" || type == "deepseek_v3" || type == "minicpm3";
-  if (!gqa && !mla) {
+  const bool mla = Contains(kMlaFamilies, c.architecture);
+  if (!mla && !Contains(kGqaFamilies, c.architecture)) {
     return absl::UnimplementedError(absl::StrCat(
-        "config field 'model_type': '", type,
-        "' is not supported; llama, mistral, mixtral, qwen2, qwen3, "
-        "deepseek_v2, deepseek_v3 and minicpm3 are"));
+        "config field 'model_type': '", c.architecture,
+        "' is not supported; these are: ", absl::StrJoin(kGqaFamilies, ", "),
+        ", ", absl::StrJoin(kMlaFamilies, ", ")));
   }
   ASSIGN_OR_RETURN(const std::string activation,
                    ReadString(config, "hidden_act", "silu"));
@@ -167,19 +299,17 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
     return absl::UnimplementedError(absl::StrCat(
         "config field 'hidden_act': '", activation, "' is not supported"));
   }
-  if (config.contains("quantization_config") &&
-      config["quantization_config"].is_object()) {
-    ASSIGN_OR_RETURN(
-        const std::string method,
-        ReadString(config["quantization_config"], "quant_method", "unnamed"));
-    return absl::UnimplementedError(
-        absl::StrCat("config field 'quantization_config': method '", method,
-                     "' is not supported"));
-  }
+  RETURN_IF_ERROR(CheckQuantization(config));
+  const bool longcat = c.architecture == "longcat_flash";
   ASSIGN_OR_RETURN(c.vocab_size, ReadSize(config, "vocab_size"));
   ASSIGN_OR_RETURN(c.hidden_size, ReadSize(config, "hidden_size"));
-  ASSIGN_OR_RETURN(c.num_layers, ReadSize(config, "num_hidden_layers"));
-  ASSIGN_OR_RETURN(c.intermediate_size, ReadSize(config, "intermediate_size"));
+  ASSIGN_OR_RETURN(
+      c.num_layers,
+      ReadSize(config, longcat ? "num_layers" : "num_hidden_layers"));
+  if (longcat) c.num_layers *= 2;
+  ASSIGN_OR_RETURN(
+      c.intermediate_size,
+      ReadSize(config, longcat ? "ffn_hidden_size" : "intermediate_size"));
   ASSIGN_OR_RETURN(c.max_position,
                    ReadInt(config, "max_position_embeddings", 2048));
   ASSIGN_OR_RETURN(const double eps, ReadNumber(config, "rms_norm_eps", 1e-6));
@@ -187,9 +317,7 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   ASSIGN_OR_RETURN(c.tied_embeddings,
                    ReadBool(config, "tie_word_embeddings", false));
   RETURN_IF_ERROR(mla ? ReadMla(config, c) : ReadGqa(config, c));
-  if (type == "mixtral") RETURN_IF_ERROR(ReadMixtral(config, c));
-  if (mla && type != "minicpm3") RETURN_IF_ERROR(ReadDeepSeekMoe(config, c));
-  if (type == "minicpm3") RETURN_IF_ERROR(ReadMiniCpmScales(config, c));
+  RETURN_IF_ERROR(ReadFamily(config, c));
   RETURN_IF_ERROR(ReadTokenIds(config, c));
   RETURN_IF_ERROR(Validate(c));
   return c;

@@ -3,8 +3,6 @@
 // Tested by tests/runtime/model_golden_test.cc.
 #include "runtime/model.h"
 
-#include "absl/strings/str_cat.h"
-
 namespace mla::runtime {
 namespace {
 
@@ -34,24 +32,30 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(tap, "model.embed_tokens", x);
 
+  bool shortcut = false;  // experts' output waits to be added
   for (int i = 0; i < config_.num_layers; ++i) {
     const Layer& layer = layers_[i];
-    const std::string name = absl::StrCat("model.layers.", i);
-
     b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
     Attention(i, layer.attention, normed, branch);
-    Tap(tap, name + ".self_attn", branch);
+    Tap(tap, layer.names.attention, branch);
     b.AddScaled(branch, config_.residual_scale, x);
 
     b.RmsNorm(x, layer.post_attention_norm, config_.norm_eps, normed);
     if (layer.moe != nullptr) {
-      Moe(*layer.moe, name + ".mlp", normed, branch, tap);
-    } else {
-      Mlp(layer.mlp, normed, branch);
+      shortcut = config_.paired_layers;
+      const Rows y = shortcut ? Top(shortcut_, rows) : branch;
+      Moe(*layer.moe, layer.names, normed, y, tap);
     }
-    Tap(tap, name + ".mlp", branch);
+    if (config_.IsDense(i)) {
+      Mlp(layer.mlp, normed, branch);
+      Tap(tap, layer.names.mlp, branch);
+    }
     b.AddScaled(branch, config_.residual_scale, x);
-    Tap(tap, name, x);
+    if (shortcut && layer.moe == nullptr) {
+      b.AddScaled(Top(shortcut_, rows), 1.0f, x);
+      shortcut = false;
+    }
+    Tap(tap, layer.names.layer, x);
   }
 
   if (tap != nullptr) {
@@ -89,6 +93,9 @@ void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
     b.Rotate(q.Columns(a.qk_nope_head_dim, q.cols - a.qk_nope_head_dim),
              a.heads, a.query_head_dim());
     b.Rotate(row.Columns(a.kv_lora_rank, a.qk_rope_head_dim), 1, 0);
+    if (a.position_beta != 0) {
+      b.ScaleByPosition(a.position_beta, a.position_period, q);
+    }
   } else {
     if (layer.q_norm != nullptr) {
       b.RmsNormHeads(q, a.heads, a.head_dim, a.head_dim, layer.q_norm,
@@ -116,22 +123,26 @@ void Model::Mlp(const FeedForward& mlp, Rows x, Rows y) {
   b.Linear(activated, mlp.down, y);
 }
 
-void Model::Moe(const MoeLayer& moe, const std::string& name, Rows x, Rows y,
+void Model::Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
                 ActivationTap* tap) {
   Backend& b = *backend_;
   const Rows logits = Top(router_logits_, x.rows);
-  Routing routing;
   b.Linear(x, moe.router, logits);
-  Tap(tap, name + ".gate.logits", logits);
-  b.Experts(x, logits, moe.experts, y, &routing);
-  if (tap != nullptr) tap->OnRouting(name + ".gate", routing);
-  Tap(tap, name + ".experts", y);
+  Tap(tap, names.router + ".logits", logits);
+  Routing routing = b.Route(logits, moe.experts.router);
+  if (tap != nullptr) tap->OnRouting(names.router, routing);
+  b.Experts(x, routing, moe.experts, y);
+  Tap(tap, names.moe + ".experts", y);
   if (moe.shared.down.w != nullptr) {
     const Rows shared = Top(shared_, x.rows);
     Mlp(moe.shared, x, shared);
-    Tap(tap, name + ".shared_experts", shared);
+    Tap(tap, names.moe + ".shared_experts", shared);
     b.AddScaled(shared, 1.0f, y);
   }
+  if (moe.output_norm != nullptr) {
+    b.RmsNorm(y, moe.output_norm, config_.norm_eps, y);
+  }
+  Tap(tap, names.moe, y);
 }
 
 }  // namespace mla::runtime

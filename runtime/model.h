@@ -41,15 +41,26 @@ struct FeedForward {
 struct MoeLayer {
   LinearWeights router;
   ExpertWeights experts;
-  FeedForward shared;  // may be empty
+  FeedForward shared;                  // may be empty
+  const float* output_norm = nullptr;  // A.X-K1's; may be null
+};
+
+// What transformers calls a layer's modules.
+struct LayerNames {
+  std::string layer;  // empty where the file's layer goes on in the next
+  std::string attention;
+  std::string mlp;
+  std::string moe;
+  std::string router;
 };
 
 struct Layer {
+  LayerNames names;
   const float* input_norm = nullptr;
   const float* post_attention_norm = nullptr;
   AttentionLayer attention;
-  FeedForward mlp;  // empty where there are experts
-  std::unique_ptr<MoeLayer> moe;
+  FeedForward mlp;                // empty, or...
+  std::unique_ptr<MoeLayer> moe;  // ...null, but for paired layers
 };
 
 // Sees intermediate results by their names in transformers, for `verify`.
@@ -57,7 +68,8 @@ class ActivationTap {
  public:
   virtual ~ActivationTap() = default;
   virtual void OnActivation(std::string_view name, Rows x) = 0;
-  virtual void OnRouting(std::string_view name, const Routing& routing) = 0;
+  // Before it is followed, and may be changed.
+  virtual void OnRouting(std::string_view name, Routing& routing) = 0;
 };
 
 struct ModelOptions {
@@ -92,7 +104,7 @@ class Model {
   void AllocateActivations();
   void Attention(int index, const AttentionLayer& layer, Rows x, Rows y);
   void Mlp(const FeedForward& mlp, Rows x, Rows y);
-  void Moe(const MoeLayer& moe, const std::string& name, Rows x, Rows y,
+  void Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
            ActivationTap* tap);
 
   ModelConfig config_;
@@ -107,7 +119,7 @@ class Model {
 
   // Activations of one step, [max_step_tokens, ...]...
   Rows hidden_, normed_, projected_, queries_, attended_, branch_;
-  Rows gate_up_, activated_, router_logits_, shared_;
+  Rows gate_up_, activated_, router_logits_, shared_, shortcut_;
   Rows logit_hidden_, logits_;  // ...and [max_logit_rows, ...]
 };
 

@@ -39,7 +39,18 @@ absl::Status ValidateAttention(const AttentionConfig& a) {
 
 absl::Status ValidateMoe(const MoeConfig& moe) {
   RETURN_IF_ERROR(Between("number of experts", moe.experts, 1, 65536));
-  RETURN_IF_ERROR(Between("num_experts_per_tok", moe.top_k, 1, moe.experts));
+  RETURN_IF_ERROR(Between("zero_expert_num", moe.identity_experts, 0, 65536));
+  const int experts = moe.experts + moe.identity_experts;
+  const kernels::RouterArgs& router = moe.router;
+  RETURN_IF_ERROR(Between("n_group", router.groups, 1, experts));
+  RETURN_IF_ERROR(Between("topk_group", router.top_groups, 1, router.groups));
+  if (experts % router.groups != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("n_routed_experts ", experts,
+                     " is not a multiple of n_group ", router.groups));
+  }
+  RETURN_IF_ERROR(Between("num_experts_per_tok", router.top_k, 1,
+                          experts / router.groups * router.top_groups));
   RETURN_IF_ERROR(Between("moe_intermediate_size", moe.intermediate_size, 1,
                           kMaxModelSize));
   return Between("shared experts' intermediate size",
@@ -74,12 +85,11 @@ int64_t ModelConfig::Parameters() const {
   for (int layer = 0; layer < num_layers; ++layer) {
     total += attn;
     if (IsMoe(layer)) {
-      total += hidden * moe->experts +
+      total += hidden * (moe->experts + moe->identity_experts) +
                3 * hidden * moe->intermediate_size * moe->experts +
                3 * hidden * moe->shared_intermediate_size;
-    } else {
-      total += 3 * hidden * intermediate_size;
     }
+    if (IsDense(layer)) total += 3 * hidden * intermediate_size;
   }
   return total;
 }

@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/attn_layout.h"
 #include "kernels/dtype.h"
+#include "kernels/router_args.h"
 #include "nlohmann/json.hpp"
 #include "runtime/checkpoint/gguf_metadata.h"
 #include "runtime/rope.h"
@@ -47,6 +48,13 @@ struct AttentionConfig {
   // (i, i + dim/2) when loaded.
   bool rope_interleaved = false;
   float scale = 0;  // of q . k
+  // Queries grow with their position (Llama 4's rule, as in Mistral 4):
+  // times 1 + beta * log(1 + floor(position / period)).
+  float position_beta = 0;
+  int position_period = 1;
+  // Factors of the normed latents (LongCat-Flash).
+  float q_latent_scale = 1.0f;
+  float kv_latent_scale = 1.0f;
 
   int query_head_dim() const {
     return kind == Kind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
@@ -60,12 +68,11 @@ struct AttentionConfig {
 
 struct MoeConfig {
   int experts = 0;
-  int top_k = 0;
+  int identity_experts = 0;          // that return their input; ids past those
   int intermediate_size = 0;         // of one expert
   int shared_intermediate_size = 0;  // of all shared experts; 0: none
   int first_layer = 0;               // earlier ones are dense
-  bool normalize = false;
-  float scale = 1.0f;
+  kernels::RouterArgs router;        // its correction is a weight
 };
 
 struct ModelConfig {
@@ -87,7 +94,15 @@ struct ModelConfig {
   std::vector<int32_t> eos_token_ids;
   std::optional<int32_t> bos_token_id;
 
-  bool IsMoe(int layer) const { return moe && layer >= moe->first_layer; }
+  // LongCat-Flash (2509.01322): layers come in pairs. The first one's experts
+  // run beside its dense network, and are added after the second.
+  bool paired_layers = false;
+
+  bool IsMoe(int layer) const {
+    return moe && layer >= moe->first_layer &&
+           !(paired_layers && layer % 2 == 1);
+  }
+  bool IsDense(int layer) const { return !IsMoe(layer) || paired_layers; }
   // Bytes one token takes in the caches of all layers.
   int64_t KvBytesPerToken(kernels::DType row_dtype) const;
   // Weights, embeddings included.

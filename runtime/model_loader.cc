@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/model.h"
 #include "runtime/status_macros.h"
@@ -82,10 +83,25 @@ class ModelLoader {
     return backend_.NewVector(values);
   }
 
-  // Zeros when the checkpoint has no such bias.
-  absl::StatusOr<std::vector<float>> Bias(const std::string& name, int size) {
-    if (!reader_.Has(name)) return std::vector<float>(size);
-    return reader_.Vector(name, size);
+  // `matrix`'s biases in the order of its rows; zeros when there are none.
+  absl::StatusOr<std::vector<float>> Bias(const std::string& name,
+                                          const WeightMatrix& matrix) {
+    std::vector<float> bias(matrix.rows());
+    if (!reader_.Has(name)) return bias;
+    ASSIGN_OR_RETURN(const std::vector<float> values,
+                     reader_.Vector(name, matrix.rows()));
+    for (int i = 0; i < matrix.rows(); ++i) {
+      bias[i] = values[matrix.SourceRow(i)];
+    }
+    return bias;
+  }
+
+  // A norm whose output is multiplied by `scale`.
+  absl::StatusOr<const float*> ScaledNorm(const std::string& name, int size,
+                                          float scale) {
+    ASSIGN_OR_RETURN(std::vector<float> values, reader_.Vector(name, size));
+    for (float& v : values) v *= scale;
+    return backend_.NewVector(values);
   }
 
   absl::StatusOr<LinearWeights> OutputProjection(const std::string& prefix) {
@@ -128,16 +144,12 @@ class ModelLoader {
     });
 
     if (reader_.Has(prefix + "q_proj.bias")) {
-      if (a_.rope_interleaved) {
-        return absl::UnimplementedError(
-            "biases on interleaved query and key rows are not supported");
-      }
       ASSIGN_OR_RETURN(std::vector<float> bias,
-                       Bias(prefix + "q_proj.bias", q_rows));
+                       Bias(prefix + "q_proj.bias", q));
       ASSIGN_OR_RETURN(const std::vector<float> k_bias,
-                       Bias(prefix + "k_proj.bias", kv_rows));
+                       Bias(prefix + "k_proj.bias", k));
       ASSIGN_OR_RETURN(const std::vector<float> v_bias,
-                       Bias(prefix + "v_proj.bias", kv_rows));
+                       Bias(prefix + "v_proj.bias", v));
       for (int i = 0; i < 2 * kv_rows; ++i) {
         const auto [is_key, source] = locate(i);
         bias.push_back((is_key ? k_bias : v_bias)[source]);
@@ -159,24 +171,32 @@ class ModelLoader {
     const int head = a_.query_head_dim();
     const bool q_latent = a_.q_lora_rank > 0;
     const int q_rows = q_latent ? a_.q_lora_rank : a_.heads * head;
+    const std::string q_name = prefix + (q_latent ? "q_a_proj" : "q_proj");
+    const std::string kv_name = prefix + "kv_a_proj_with_mqa";
     ASSIGN_OR_RETURN(WeightMatrix q,
-                     reader_.Matrix(prefix + (q_latent ? "q_a_proj.weight"
-                                                       : "q_proj.weight"),
-                                    q_rows, hidden));
+                     reader_.Matrix(q_name + ".weight", q_rows, hidden));
     ASSIGN_OR_RETURN(WeightMatrix kv_a,
-                     reader_.Matrix(prefix + "kv_a_proj_with_mqa.weight",
-                                    rank + rope, hidden));
+                     reader_.Matrix(kv_name + ".weight", rank + rope, hidden));
     if (a_.rope_interleaved) {
       if (!q_latent) q.Deinterleave(head, rope);
       kv_a.Deinterleave(rank + rope, rope);
     }
     layer.in.w =
         Upload(dtype_, q_rows + rank + rope, hidden, Concatenate({q, kv_a}));
-    ASSIGN_OR_RETURN(layer.kv_a_norm,
-                     Vector(prefix + "kv_a_layernorm.weight", rank));
+    if (reader_.Has(q_name + ".bias") || reader_.Has(kv_name + ".bias")) {
+      ASSIGN_OR_RETURN(std::vector<float> bias, Bias(q_name + ".bias", q));
+      ASSIGN_OR_RETURN(const std::vector<float> kv_bias,
+                       Bias(kv_name + ".bias", kv_a));
+      bias.insert(bias.end(), kv_bias.begin(), kv_bias.end());
+      layer.in.bias = backend_.NewVector(bias);
+    }
+    ASSIGN_OR_RETURN(
+        layer.kv_a_norm,
+        ScaledNorm(prefix + "kv_a_layernorm.weight", rank, a_.kv_latent_scale));
     if (q_latent) {
       ASSIGN_OR_RETURN(layer.q_a_norm,
-                       Vector(prefix + "q_a_layernorm.weight", q_rows));
+                       ScaledNorm(prefix + "q_a_layernorm.weight", q_rows,
+                                  a_.q_latent_scale));
       ASSIGN_OR_RETURN(
           WeightMatrix q_b,
           reader_.Matrix(prefix + "q_b_proj.weight", a_.heads * head, q_rows));
@@ -219,67 +239,116 @@ class ModelLoader {
     return mlp;
   }
 
+  // An expert's matrices under the names that its family gives them.
+  absl::Status LoadExpert(const std::string& prefix, int e,
+                          ExpertWeights& experts) {
+    const MoeConfig& c = *config_.moe;
+    const int hidden = config_.hidden_size;
+    const int inner = c.intermediate_size;
+    const auto read = [&](const std::string& name, int rows, int cols) {
+      return reader_.Expert(prefix + name, e, c.experts, rows, cols);
+    };
+    const auto add = [&](const RowSource& gate_up, const WeightMatrix& down) {
+      experts.gate_up.push_back(Upload(dtype_, 2 * inner, hidden, gate_up));
+      experts.down.push_back(Upload(dtype_, hidden, inner, Source(down)));
+      return absl::OkStatus();
+    };
+    if (reader_.Has(prefix + "experts.gate_up_proj")) {  // stacked and fused
+      ASSIGN_OR_RETURN(const WeightMatrix gate_up,
+                       read("experts.gate_up_proj", 2 * inner, hidden));
+      ASSIGN_OR_RETURN(const WeightMatrix down,
+                       read("experts.down_proj", hidden, inner));
+      return add(Source(gate_up), down);
+    }
+    const bool mixtral = absl::EndsWith(prefix, "block_sparse_moe.");
+    const auto name = [&](const char* w, const char* proj) {
+      return absl::StrCat("experts.%d.", mixtral ? w : proj, ".weight");
+    };
+    ASSIGN_OR_RETURN(const WeightMatrix gate,
+                     read(name("w1", "gate_proj"), inner, hidden));
+    ASSIGN_OR_RETURN(const WeightMatrix up,
+                     read(name("w3", "up_proj"), inner, hidden));
+    ASSIGN_OR_RETURN(const WeightMatrix down,
+                     read(name("w2", "down_proj"), hidden, inner));
+    return add(Concatenate({gate, up}), down);
+  }
+
   absl::StatusOr<std::unique_ptr<MoeLayer>> LoadMoe(const std::string& layer) {
     const MoeConfig& c = *config_.moe;
     const int hidden = config_.hidden_size;
+    const int choices = c.experts + c.identity_experts;
     const bool mixtral = reader_.Has(layer + "block_sparse_moe.gate.weight");
     const std::string prefix = layer + (mixtral ? "block_sparse_moe." : "mlp.");
-    const std::string expert = prefix + "experts.%d.";
+    const bool longcat = config_.paired_layers;
+    const std::string router = prefix + (longcat ? "router." : "gate.");
     auto moe = std::make_unique<MoeLayer>();
     // The router stays in float: a rounded score can choose another expert.
-    ASSIGN_OR_RETURN(const WeightMatrix router,
-                     reader_.Matrix(prefix + "gate.weight", c.experts, hidden));
+    ASSIGN_OR_RETURN(
+        const WeightMatrix scores,
+        reader_.Matrix(router + (longcat ? "classifier.weight" : "weight"),
+                       choices, hidden));
     moe->router.w =
-        Upload(kernels::DType::kF32, c.experts, hidden, Source(router));
-    moe->experts.top_k = c.top_k;
-    moe->experts.normalize = c.normalize;
-    moe->experts.scale = c.scale;
-    const int inner = c.intermediate_size;
+        Upload(kernels::DType::kF32, choices, hidden, Source(scores));
+    moe->experts.router = c.router;
+    if (reader_.Has(router + "e_score_correction_bias")) {
+      ASSIGN_OR_RETURN(moe->experts.router.correction,
+                       Vector(router + "e_score_correction_bias", choices));
+    }
     for (int e = 0; e < c.experts; ++e) {
-      const auto read = [&](const char* name, int rows, int cols) {
-        return reader_.Expert(expert + name, e, c.experts, rows, cols);
-      };
-      ASSIGN_OR_RETURN(
-          const WeightMatrix gate,
-          read(mixtral ? "w1.weight" : "gate_proj.weight", inner, hidden));
-      ASSIGN_OR_RETURN(
-          const WeightMatrix up,
-          read(mixtral ? "w3.weight" : "up_proj.weight", inner, hidden));
-      ASSIGN_OR_RETURN(
-          const WeightMatrix down,
-          read(mixtral ? "w2.weight" : "down_proj.weight", hidden, inner));
-      moe->experts.gate_up.push_back(
-          Upload(dtype_, 2 * inner, hidden, Concatenate({gate, up})));
-      moe->experts.down.push_back(Upload(dtype_, hidden, inner, Source(down)));
+      RETURN_IF_ERROR(LoadExpert(prefix, e, moe->experts));
     }
     if (c.shared_intermediate_size > 0) {
       ASSIGN_OR_RETURN(moe->shared, LoadMlp(prefix + "shared_experts.",
                                             c.shared_intermediate_size));
     }
+    if (reader_.Has(layer + "post_mlp_layernorm.weight")) {
+      ASSIGN_OR_RETURN(moe->output_norm,
+                       Vector(layer + "post_mlp_layernorm.weight", hidden));
+    }
     return moe;
   }
 
+  // A pair of layers is one in the file, with two of everything but experts.
+  LayerNames Names(int index) const {
+    const int pair = config_.paired_layers ? 2 : 1;
+    const std::string layer = absl::StrCat("model.layers.", index / pair);
+    const std::string half =
+        pair == 2 ? absl::StrCat(".", index % pair) : std::string();
+    LayerNames names;
+    if (index % pair == pair - 1) names.layer = layer;
+    names.attention = layer + ".self_attn" + half;
+    names.moe = layer + ".mlp";
+    names.mlp = pair == 2 ? layer + ".mlps" + half : names.moe;
+    names.router = names.moe + (pair == 2 ? ".router" : ".gate");
+    return names;
+  }
+
   absl::StatusOr<Layer> LoadLayer(int index) {
-    const std::string prefix = absl::StrCat("model.layers.", index, ".");
     Layer layer;
-    ASSIGN_OR_RETURN(layer.input_norm, Vector(prefix + "input_layernorm.weight",
+    layer.names = Names(index);
+    const int pair = config_.paired_layers ? 2 : 1;
+    const std::string prefix = absl::StrCat("model.layers.", index / pair, ".");
+    const std::string norm =
+        pair == 2 ? absl::StrCat(".", index % pair, ".weight") : ".weight";
+    ASSIGN_OR_RETURN(layer.input_norm, Vector(prefix + "input_layernorm" + norm,
                                               config_.hidden_size));
     ASSIGN_OR_RETURN(layer.post_attention_norm,
-                     Vector(prefix + "post_attention_layernorm.weight",
+                     Vector(prefix + "post_attention_layernorm" + norm,
                             config_.hidden_size));
     AttentionLayer& attention = layer.attention;
     attention.attention.layout = a_.Layout();
     attention.attention.scale = a_.scale;
-    const std::string attn = prefix + "self_attn.";
+    const std::string attn = layer.names.attention + ".";
     RETURN_IF_ERROR(a_.kind == AttentionConfig::Kind::kMla
                         ? LoadMla(attn, attention)
                         : LoadGqa(attn, attention));
     ASSIGN_OR_RETURN(attention.out, OutputProjection(attn));
     if (config_.IsMoe(index)) {
       ASSIGN_OR_RETURN(layer.moe, LoadMoe(prefix));
-    } else {
-      ASSIGN_OR_RETURN(layer.mlp,
-                       LoadMlp(prefix + "mlp.", config_.intermediate_size));
+    }
+    if (config_.IsDense(index)) {
+      ASSIGN_OR_RETURN(
+          layer.mlp, LoadMlp(layer.names.mlp + ".", config_.intermediate_size));
     }
     return layer;
   }
@@ -309,8 +378,9 @@ void Model::AllocateActivations() {
   if (config_.moe) {
     intermediate =
         std::max(intermediate, config_.moe->shared_intermediate_size);
-    router_logits_ = rows(config_.moe->experts);
+    router_logits_ = rows(config_.moe->experts + config_.moe->identity_experts);
     shared_ = rows(config_.hidden_size);
+    if (config_.paired_layers) shortcut_ = rows(config_.hidden_size);
   }
   gate_up_ = rows(2 * intermediate);
   activated_ = rows(intermediate);

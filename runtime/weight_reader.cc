@@ -36,6 +36,8 @@ constexpr std::pair<const char*, const char*> kGgufNames[] = {
     {".block_sparse_moe.experts.%d.w3.", ".ffn_up_exps."},
 };
 
+constexpr int kFp8Block = 128;  // DeepSeek-V3, 2412.19437, section 3.3.2
+
 absl::Status WrongShape(const std::string& name, const TensorView& tensor,
                         absl::Span<const int64_t> wanted) {
   return absl::InvalidArgumentError(
@@ -54,16 +56,21 @@ absl::Status CheckWeightType(const std::string& name, kernels::DType type) {
 
 }  // namespace
 
+int WeightMatrix::SourceRow(int row) const {
+  if (rotated_ == 0) return row;
+  const int first = head_rows_ - rotated_;  // of the rotated rows
+  const int in_head = row % head_rows_ - first;
+  if (in_head < 0) return row;
+  const int half = rotated_ / 2;
+  return row + (in_head % half) * 2 + in_head / half - in_head;
+}
+
 void WeightMatrix::ReadRow(int row, float* dst) const {
-  if (rotated_ > 0) {
-    const int first = head_rows_ - rotated_;  // of the rotated rows
-    const int in_head = row % head_rows_ - first;
-    if (in_head >= 0) {
-      const int half = rotated_ / 2;
-      row += (in_head % half) * 2 + in_head / half - in_head;
-    }
-  }
+  row = SourceRow(row);
   kernels::Dequantize(type_, data_ + row * row_bytes_, cols_, dst);
+  if (scales_ == nullptr) return;
+  const float* scales = &(*scales_)[size_t(row / kFp8Block) * scale_cols_];
+  for (int c = 0; c < cols_; ++c) dst[c] *= scales[c / kFp8Block];
 }
 
 void WeightMatrix::Deinterleave(int head_rows, int rotated) {
@@ -100,7 +107,26 @@ absl::StatusOr<WeightMatrix> WeightReader::Matrix(const std::string& name,
   matrix.rows_ = rows;
   matrix.cols_ = cols;
   matrix.row_bytes_ = tensor->bytes.size() / rows;
+  if (tensor->type == kernels::DType::kF8E4M3) {
+    RETURN_IF_ERROR(ReadScales(name, matrix));
+  }
   return matrix;
+}
+
+absl::Status WeightReader::ReadScales(const std::string& name,
+                                      WeightMatrix& matrix) const {
+  const auto blocks = [](int n) { return (n + kFp8Block - 1) / kFp8Block; };
+  matrix.scale_cols_ = blocks(matrix.cols_);
+  ASSIGN_OR_RETURN(
+      const WeightMatrix scales,
+      Matrix(name + "_scale_inv", blocks(matrix.rows_), matrix.scale_cols_));
+  auto values = std::make_shared<std::vector<float>>(size_t(scales.rows()) *
+                                                     scales.cols());
+  for (int row = 0; row < scales.rows(); ++row) {
+    scales.ReadRow(row, &(*values)[size_t(row) * scales.cols()]);
+  }
+  matrix.scales_ = std::move(values);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<float>> WeightReader::Vector(const std::string& name,
@@ -118,7 +144,8 @@ absl::StatusOr<std::vector<float>> WeightReader::Vector(const std::string& name,
 absl::StatusOr<WeightMatrix> WeightReader::Expert(const std::string& name,
                                                   int expert, int experts,
                                                   int rows, int cols) const {
-  if (checkpoint_.format() != CheckpointFormat::kGguf) {
+  if (checkpoint_.format() != CheckpointFormat::kGguf &&
+      absl::StrContains(name, "%d")) {
     return Matrix(absl::StrReplaceAll(name, {{"%d", absl::StrCat(expert)}}),
                   rows, cols);
   }

@@ -6,6 +6,7 @@
 #define MLA_RUNTIME_WEIGHT_READER_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ class WeightMatrix {
 
   // Row `row` as floats, [cols].
   void ReadRow(int row, float* dst) const;
+  // Where the file has row `row`; Deinterleave moves rows.
+  int SourceRow(int row) const;
 
   // Rows in blocks of `head_rows`, whose last `rotated` rows the file keeps as
   // pairs (2i, 2i+1), are read as (i, i + rotated / 2) from now on.
@@ -37,6 +40,9 @@ class WeightMatrix {
   size_t row_bytes_ = 0;
   int head_rows_ = 0;  // 0: rows are read in the file's order
   int rotated_ = 0;
+  // FP8: a factor for each block of 128 x 128, [ceil(rows/128), scale_cols_].
+  std::shared_ptr<const std::vector<float>> scales_;
+  int scale_cols_ = 0;
 };
 
 class WeightReader {
@@ -50,11 +56,13 @@ class WeightReader {
   absl::StatusOr<std::vector<float>> Vector(const std::string& name,
                                             int size) const;
   // Expert `expert` of a matrix that exists once per expert. `name` has "%d"
-  // where the expert's number stands; GGUF stacks them in one tensor.
+  // where the expert's number stands; without it, and in GGUF, they are stacked
+  // in one tensor.
   absl::StatusOr<WeightMatrix> Expert(const std::string& name, int expert,
                                       int experts, int rows, int cols) const;
 
  private:
+  absl::Status ReadScales(const std::string& name, WeightMatrix& matrix) const;
   absl::StatusOr<const TensorView*> Find(const std::string& name) const;
 
   const Checkpoint& checkpoint_;

@@ -10,24 +10,20 @@
 
 #include "kernels/cpu/context.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/router_args.h"
 #include "kernels/views.h"
 
 namespace mla::kernels {
 
-struct RouterArgs {
-  int top_k = 1;
-  bool normalize = false;  // the chosen weights to sum 1
-  float scale = 1.0f;      // of the weights, after that
-};
-
-// Softmax over the experts, then the top_k largest, ties to the lower index.
-// logits: [rows, experts]; ids and weights: [rows * top_k], largest first.
-void RouteSoftmax(const RouterArgs& args, Rows logits, int32_t* ids,
-                  float* weights);
+// The top_k experts with the largest corrected score, ties to the lower index,
+// and their scores without the correction.
+// logits: [rows, experts]; ids and weights: [rows * top_k], best first.
+void Route(const RouterArgs& args, Rows logits, int32_t* ids, float* weights);
 
 // y = sum over the row's chosen experts of weight * down(silu(gate) * up).
 // gate_up: [2 * intermediate, hidden] and down: [hidden, intermediate] of each
-// expert.
+// expert. Ids past them are experts that return x itself (LongCat-Flash's zero
+// experts, 2509.01322).
 void RunExperts(CpuContext& cpu, Rows x,
                 const std::vector<const PackedMatrix*>& gate_up,
                 const std::vector<const PackedMatrix*>& down, int top_k,

@@ -17,6 +17,11 @@ namespace mla::runtime {
 struct VerifyOptions {
   kernels::DType kv_dtype = kernels::DType::kF32;
   int block_tokens = 64;
+  // The same model with weights and rows in float, or null. Rounding may send
+  // a token to another expert, whose output no bound relates to the first's; a
+  // rounded model with experts is therefore held to the goldens with every
+  // token sent where float sends it.
+  Model* routing = nullptr;
 };
 
 // How far a row of logits or activations may be from float32's, relative to
@@ -30,10 +35,13 @@ struct VerifyOptions {
 // every projection, and the cache row. Within a layer they may all add up, and
 // a gate, which multiplies two of them, doubles that; the L layers' shares are
 // independent of one another: 2 u R sqrt(L). In a mean over thousands of tokens
-// all are independent: 2 u sqrt(R L).
+// all are independent: 2 u sqrt(R L). What leaves a gated network is a product
+// of two that were both off as far as its input was: twice the row's bound,
+// until the residual stream takes it in.
 struct Tolerance {
-  double row = 0;   // of a row's error, relative to its norm
-  double mean = 0;  // of a mean negative log-likelihood, in nats
+  double row = 0;    // of a row's error, relative to its norm
+  double gated = 0;  // the same, of a feed-forward network's output
+  double mean = 0;   // of a mean negative log-likelihood, in nats
 };
 Tolerance ToleranceFor(const ModelConfig& config, kernels::DType weights_dtype,
                        kernels::DType kv_dtype);

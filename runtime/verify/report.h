@@ -22,6 +22,7 @@ struct Check {
 
 struct Report {
   std::vector<Check> checks;
+  std::vector<std::string> notes;  // what else a reader should know
 
   bool passed() const {
     return std::all_of(checks.begin(), checks.end(),

@@ -7,11 +7,62 @@
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
+namespace {
+
+class RecordRouting : public ActivationTap {
+ public:
+  void OnActivation(std::string_view, Rows) override {}
+  void OnRouting(std::string_view, Routing& routing) override {
+    recorded.push_back(routing);
+  }
+  std::vector<Routing> recorded;  // one for each layer with experts
+};
+
+// Sends tokens where the record does; passes the rest on to `next`.
+class FollowRouting : public ActivationTap {
+ public:
+  FollowRouting(const std::vector<Routing>& recorded, int rows,
+                ActivationTap* next, SequenceRunner::Rerouted& rerouted)
+      : recorded_(recorded), rows_(rows), next_(next), rerouted_(rerouted) {}
+
+  void OnActivation(std::string_view name, Rows x) override {
+    if (next_ != nullptr) next_->OnActivation(name, x);
+  }
+
+  void OnRouting(std::string_view name, Routing& routing) override {
+    const Routing& record = recorded_[layer_++];
+    const size_t top_k = routing.experts.size() / rows_;
+    for (size_t i = 0; i < routing.experts.size(); i += top_k) {
+      int32_t* ours = &routing.experts[i];
+      const int32_t* theirs = &record.experts[i];
+      ++rerouted_.choices;
+      if (std::is_permutation(ours, ours + top_k, theirs)) continue;
+      ++rerouted_.changed;
+      std::copy_n(theirs, top_k, ours);
+      std::copy_n(&record.weights[i], top_k, &routing.weights[i]);
+    }
+    if (next_ != nullptr) next_->OnRouting(name, routing);
+  }
+
+ private:
+  const std::vector<Routing>& recorded_;
+  const int rows_;
+  ActivationTap* const next_;
+  SequenceRunner::Rerouted& rerouted_;
+  size_t layer_ = 0;
+};
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<SequenceRunner>> SequenceRunner::Create(
-    Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens) {
-  std::unique_ptr<SequenceRunner> runner(new SequenceRunner(model));
+    Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
+    Model* routing) {
+  std::unique_ptr<SequenceRunner> runner(new SequenceRunner(model, routing));
   const int blocks = (max_tokens + block_tokens - 1) / block_tokens;
+  if (routing != nullptr) {
+    RETURN_IF_ERROR(routing->backend().AllocateCache(
+        routing->layouts(), kernels::DType::kF32, block_tokens, blocks));
+  }
   RETURN_IF_ERROR(model.backend().AllocateCache(model.layouts(), kv_dtype,
                                                 block_tokens, blocks));
   for (int i = 0; i < blocks; ++i) runner->block_table_.push_back(i);
@@ -38,7 +89,7 @@ void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
     for (int i = 0; i < rows; ++i) {
       if (position_ + i >= first_logits) batch.logit_rows.push_back(i);
     }
-    const Rows logits = model_.Forward(batch, tap);
+    const Rows logits = Forward(batch, tap);
     for (int i = 0; i < logits.rows; ++i) {
       on_logits(position_ + batch.logit_rows[i], logits[i]);
     }
@@ -52,7 +103,15 @@ const float* SequenceRunner::Generate(int32_t token) {
   batch.generated = {{{0, 1, position_, block_table_.data()}, long_prompt_}};
   batch.logit_rows = {0};
   ++position_;
-  return model_.Forward(batch)[0];
+  return Forward(batch, nullptr)[0];
+}
+
+Rows SequenceRunner::Forward(const StepBatch& batch, ActivationTap* tap) {
+  if (routing_ == nullptr) return model_.Forward(batch, tap);
+  RecordRouting record;
+  routing_->Forward(batch, &record);
+  FollowRouting follow(record.recorded, batch.num_tokens(), tap, rerouted_);
+  return model_.Forward(batch, &follow);
 }
 
 std::vector<double> TokenNll(SequenceRunner& runner,

@@ -5,6 +5,7 @@
 #ifndef MLA_RUNTIME_VERIFY_SEQUENCE_RUNNER_H_
 #define MLA_RUNTIME_VERIFY_SEQUENCE_RUNNER_H_
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -18,9 +19,12 @@ namespace mla::runtime {
 class SequenceRunner {
  public:
   // A cache of `kv_dtype` rows for `max_tokens`, whose blocks are handed out in
-  // a scattered order, so that a wrong block table shows.
+  // a scattered order, so that a wrong block table shows. With `routing`, that
+  // model computes every step first, and tokens meet the experts that they met
+  // there.
   static absl::StatusOr<std::unique_ptr<SequenceRunner>> Create(
-      Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens);
+      Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
+      Model* routing = nullptr);
 
   // Gets the logits of one position, [vocab_size].
   using OnLogits = std::function<void(int position, const float* logits)>;
@@ -35,10 +39,22 @@ class SequenceRunner {
 
   int position() const { return position_; }
 
+  // A choice is a token's experts in one layer.
+  struct Rerouted {
+    int64_t choices = 0;
+    int64_t changed = 0;
+  };
+  const Rerouted& rerouted() const { return rerouted_; }
+
  private:
-  SequenceRunner(Model& model) : model_(model) {}
+  SequenceRunner(Model& model, Model* routing)
+      : model_(model), routing_(routing) {}
+
+  Rows Forward(const StepBatch& batch, ActivationTap* tap);
 
   Model& model_;
+  Model* const routing_;
+  Rerouted rerouted_;
   std::vector<int32_t> block_table_;
   int position_ = 0;
   bool long_prompt_ = false;

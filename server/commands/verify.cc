@@ -45,8 +45,19 @@ absl::StatusOr<runtime::Report> Verify(const VerifyCommandOptions& options) {
   if (std::filesystem::exists(options.folder + "/golden.json")) {
     ASSIGN_OR_RETURN(const auto loaded,
                      runtime::LoadedModel::Load(model, options.load));
-    RETURN_IF_ERROR(runtime::VerifyModelGolden(*loaded, options.folder,
-                                               options.verify, report));
+    runtime::VerifyOptions verify = options.verify;
+    const bool in_float_already =
+        options.load.model.weights_dtype == kernels::DType::kF32 &&
+        options.verify.kv_dtype == kernels::DType::kF32;
+    std::unique_ptr<runtime::LoadedModel> in_float;
+    if (loaded->config.moe && !in_float_already) {
+      runtime::LoadOptions load = options.load;
+      load.model.weights_dtype = kernels::DType::kF32;
+      ASSIGN_OR_RETURN(in_float, runtime::LoadedModel::Load(model, load));
+      verify.routing = in_float->model.get();
+    }
+    RETURN_IF_ERROR(
+        runtime::VerifyModelGolden(*loaded, options.folder, verify, report));
   } else if (!text) {
     return absl::NotFoundError(
         absl::StrCat(options.folder,
@@ -66,6 +77,7 @@ void Print(const runtime::Report& report) {
                                  check.passed() ? "ok" : "FAILED", check.name,
                                  check.error, check.bound, check.detail);
   }
+  for (const std::string& note : report.notes) std::cout << note << "\n";
   std::cout << absl::StrFormat("%d checks, %d failed\n", report.checks.size(),
                                failed);
 }
@@ -80,7 +92,8 @@ void PrintJson(const runtime::Report& report) {
                       {"passed", check.passed()}});
   }
   std::cout << nlohmann::ordered_json{{"passed", report.passed()},
-                                      {"checks", checks}}
+                                      {"checks", checks},
+                                      {"notes", report.notes}}
                    .dump(2)
             << "\n";
 }

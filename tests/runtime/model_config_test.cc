@@ -1,6 +1,7 @@
 // Configs of every family, read from both formats, and what bad ones say.
 #include "runtime/model_config.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -95,18 +96,60 @@ TEST(ModelConfig, ErrorsNameTheField) {
   expect(with("hidden_act", "gelu"), "'gelu' is not supported");
   expect(with("eos_token_id", 99999), "eos_token_id is 99999");
   expect(with("tie_word_embeddings", "yes"), "true or false");
-  expect(with("quantization_config", {{"quant_method", "fp8"}}),
-         "method 'fp8'");
+  expect(with("quantization_config", {{"quant_method", "gptq"}}),
+         "method 'gptq'");
+  expect(with("quantization_config",
+              {{"quant_method", "fp8"}, {"weight_block_size", {64, 64}}}),
+         "in blocks of 64 x 64");
   expect(ErrorOf(json::array()), "is not supported");
 
   json windowed = good;
   windowed["use_sliding_window"] = true;
   windowed["sliding_window"] = 128;
   expect(ErrorOf(windowed), "'sliding_window'");
+}
 
-  json v3 = ReadConfig("deepseek_v2_lite");
-  v3["model_type"] = "deepseek_v3";
-  expect(ErrorOf(v3), "sigmoid");
+TEST(ModelConfig, RoutersAreReadPerFamily) {
+  json v3 = ReadConfig("deepseek_v3_fp8");
+  const auto config = ModelConfigFromHuggingFace(v3);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const kernels::RouterArgs& router = config->moe->router;
+  EXPECT_EQ(router.scoring, kernels::RouterArgs::Scoring::kSigmoid);
+  EXPECT_EQ(router.groups, 2);
+  EXPECT_EQ(router.top_groups, 1);
+  EXPECT_EQ(router.group_best, 2);
+  EXPECT_EQ(router.top_k, 2);
+  EXPECT_TRUE(router.normalize);
+  EXPECT_EQ(router.scale, 2.5f);
+  EXPECT_EQ(config->moe->first_layer, 1);
+  EXPECT_FALSE(config->IsMoe(0));
+
+  // The same layers, as transformers 5 writes them.
+  v3["mlp_layer_types"] = {"dense", "sparse"};
+  v3.erase("first_k_dense_replace");
+  EXPECT_EQ(ModelConfigFromHuggingFace(v3)->moe->first_layer, 1);
+
+  const auto error = [&](const char* field, json value) {
+    json changed = v3;
+    changed[field] = std::move(value);
+    return ErrorOf(changed);
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(error("mlp_layer_types", {"sparse", "dense"}),
+              HasSubstr("'mlp_layer_types'"));
+  EXPECT_THAT(error("topk_method", "random"), HasSubstr("'random'"));
+  EXPECT_THAT(error("n_group", 3), HasSubstr("not a multiple of n_group"));
+  EXPECT_THAT(error("topk_group", 3), HasSubstr("topk_group is 3"));
+  EXPECT_THAT(error("num_experts_per_tok", 5),
+              HasSubstr("num_experts_per_tok is 5, must be in [1, 4]"));
+}
+
+// Past its indexer's top-k V3.2 attends sparsely, which is not built.
+TEST(ModelConfig, TheContextEndsWhereTheIndexerBegins) {
+  json v32 = ReadConfig("deepseek_v3_fp8");
+  v32["model_type"] = "deepseek_v32";
+  v32["index_topk"] = 48;
+  EXPECT_EQ(ModelConfigFromHuggingFace(v32)->max_position, 48);
 }
 
 }  // namespace

@@ -17,16 +17,32 @@ const std::vector<std::string> kModels = {"llama_gqa_tied",
                                           "qwen3",
                                           "mixtral",
                                           "deepseek_v2_lite",
+                                          "deepseek_v2_full",
+                                          "deepseek_v3",
                                           "deepseek_v3_dense",
+                                          "deepseek_v3_fp8",
+                                          "deepseek_v3_halfrope_bias",
                                           "deepseek_v3_real_dims",
-                                          "minicpm3"};
+                                          "deepseek_v32_dense_range",
+                                          "kimi_k2",
+                                          "minicpm3",
+                                          "glm4_moe_lite",
+                                          "longcat_flash",
+                                          "mistral4",
+                                          "axk1",
+                                          "youtu"};
 
 Report Verify(const std::string& path, const std::string& backend,
               DType weights, DType kv, int block_tokens) {
   auto model = mla::testing::LoadGolden(path, weights, backend);
+  std::unique_ptr<LoadedModel> in_float;
+  VerifyOptions options{kv, block_tokens};
+  if (model->config.moe && (weights != DType::kF32 || kv != DType::kF32)) {
+    in_float = mla::testing::LoadGolden(path, DType::kF32, backend);
+    options.routing = in_float->model.get();
+  }
   Report report;
-  const absl::Status status =
-      VerifyModelGolden(*model, path, {kv, block_tokens}, report);
+  const absl::Status status = VerifyModelGolden(*model, path, options, report);
   EXPECT_TRUE(status.ok()) << status;
   return report;
 }
