@@ -47,14 +47,28 @@ def read_stream(call):
     return ids, text, finish, summary
 
 
-@pytest.mark.parametrize("model", ["qwen2", "deepseek_v2_lite"])
-def test_streams_the_goldens_greedy_tokens(api, serve, model):
+def row_bytes(config):
+    """What a token takes in the cache, in f32, by the papers."""
+    layers = config.get("num_hidden_layers") or 2 * config["num_layers"]  # LongCat's
+    if "kv_lora_rank" in config:
+        return layers * (config["kv_lora_rank"] + config["qk_rope_head_dim"]) * 4
+    heads = config["num_attention_heads"]
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    return layers * 2 * config.get("num_key_value_heads", heads) * head_dim * 4
+
+
+@pytest.mark.parametrize("model", server_process.models())
+def test_every_family_streams_its_goldens_greedy_tokens(api, serve, model):
     server = serve(model)
-    with grpc.insecure_channel(server.grpc) as channel:
+    config = json.loads((server_process.model_folder(model) / "config.json").read_text())
+    assert server.metric("mla_kv_bytes_per_token") == row_bytes(config)
+    prompts = golden_prompts(model)
+    with grpc.insecure_channel(server.grpc) as channel, \
+            concurrent.futures.ThreadPoolExecutor(len(prompts)) as pool:
         stub = api.generation_grpc.GenerationServiceStub(channel)
-        for prompt in golden_prompts(model):
-            ids, text, finish, summary = read_stream(
-                stub.Generate(greedy(api, prompt["input_ids"])))
+        streams = list(pool.map(
+            lambda p: read_stream(stub.Generate(greedy(api, p["input_ids"]))), prompts))
+        for prompt, (ids, text, finish, summary) in zip(prompts, streams):
             safe = safe_prefix(prompt)
             assert ids[:len(safe)] == safe
             assert finish.reason == api.generation.FINISH_REASON_LENGTH
@@ -66,6 +80,7 @@ def test_streams_the_goldens_greedy_tokens(api, serve, model):
             detokenized = stub.Detokenize(
                 api.generation.DetokenizeRequest(token_ids=ids))
             assert text == detokenized.text
+    assert server.metric("mla_kv_blocks", state="active") == 0
 
 
 def test_64_concurrent_streams_answer_as_each_alone(api, stub):

@@ -12,11 +12,20 @@ BINARY = os.environ.get("MLASERVE", str(ROOT / "build/release/bin/mlaserve"))
 START_SECONDS = 120  # sanitizer builds on a loaded machine
 
 
+def models_folder():
+    full = os.environ.get("MLA_SHARED_GOLDEN")
+    return (pathlib.Path(full) if full else ROOT / "tests/golden") / "models"
+
+
 def model_folder(name):
     """A tiny golden checkpoint: from the full set if there is one, else ours."""
-    full = os.environ.get("MLA_SHARED_GOLDEN")
-    root = pathlib.Path(full) if full else ROOT / "tests/golden"
-    return root / "models" / name
+    return models_folder() / name
+
+
+def models():
+    """All of them, but for the one whose sparse attention is not built."""
+    names = sorted(p.name for p in models_folder().iterdir())
+    return [name for name in names if name != "deepseek_v32_sparse"]
 
 
 class Server:
