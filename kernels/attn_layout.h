@@ -26,6 +26,7 @@ struct AttnLayout {
   int heads = 1;  // query heads; head h reads group h * groups / heads
   Slice key[2];
   Slice value[2];
+  Slice index;  // the indexer's key, of all heads; length 0: none
 
   int key_length() const { return key[0].length + key[1].length; }
   int value_length() const { return value[0].length + value[1].length; }
@@ -42,14 +43,18 @@ inline AttnLayout GqaLayout(int heads, int kv_heads, int head_dim) {
   return l;
 }
 
-inline AttnLayout MlaLayout(int heads, int kv_lora_rank, int qk_rope_head_dim) {
+// With an indexer (2512.02556) its key stands behind: see
+// cpu/sparse_attention.h.
+inline AttnLayout MlaLayout(int heads, int kv_lora_rank, int qk_rope_head_dim,
+                            int index_head_dim = 0) {
   AttnLayout l;
-  l.row_width = kv_lora_rank + qk_rope_head_dim;
+  l.row_width = kv_lora_rank + qk_rope_head_dim + index_head_dim;
   l.groups = 1;
   l.heads = heads;
   l.key[0] = {0, 0, kv_lora_rank};
   l.key[1] = {kv_lora_rank, 0, qk_rope_head_dim};
   l.value[0] = {0, 0, kv_lora_rank};
+  l.index = {kv_lora_rank + qk_rope_head_dim, 0, index_head_dim};
   return l;
 }
 

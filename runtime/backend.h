@@ -61,6 +61,14 @@ struct Routing {
   std::vector<float> weights;
 };
 
+// Chooses the rows that a query attends to (DeepSeek-V3.2).
+struct IndexerInputs {
+  int heads = 0;
+  int top_k = 0;
+  Rows queries;  // [rows, heads * index_head_dim], rotated
+  Rows weights;  // [rows, heads]
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -91,6 +99,8 @@ class Backend {
   virtual void BeginStep(const StepBatch& batch, const Rope& rope) = 0;
   virtual void Embed(const Matrix* table, float scale, Rows y) = 0;
   virtual void RmsNorm(Rows x, const float* w, float eps, Rows y) = 0;
+  virtual void LayerNorm(Rows x, const float* w, const float* bias, float eps,
+                         Rows y) = 0;
   virtual void RmsNormHeads(Rows x, int heads, int head_stride, int head_dim,
                             const float* w, float eps) = 0;
   virtual void Linear(Rows x, const LinearWeights& w, Rows y) = 0;
@@ -99,8 +109,9 @@ class Backend {
   // Multiplies each row by 1 + beta * log(1 + floor(position / period)).
   virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
   virtual void WriteRows(int layer, Rows x) = 0;
-  virtual void Attend(int layer, const AttentionWeights& w, Rows q,
-                      Rows out) = 0;
+  // `indexer` may be null: a query attends to all rows.
+  virtual void Attend(int layer, const AttentionWeights& w,
+                      const IndexerInputs* indexer, Rows q, Rows out) = 0;
   virtual void SiluMul(Rows x, Rows y) = 0;
   virtual void AddScaled(Rows x, float scale, Rows y) = 0;
   // `logits` [rows, experts and identities].

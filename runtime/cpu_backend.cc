@@ -11,6 +11,7 @@
 #include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
+#include "kernels/cpu/sparse_attention.h"
 #include "kernels/packed_matrix.h"
 
 namespace mla::runtime {
@@ -179,6 +180,11 @@ class CpuBackend : public Backend {
     kernels::RmsNorm(cpu_, x, w, eps, y);
   }
 
+  void LayerNorm(Rows x, const float* w, const float* bias, float eps,
+                 Rows y) override {
+    kernels::LayerNorm(cpu_, x, w, bias, eps, y);
+  }
+
   void RmsNormHeads(Rows x, int heads, int head_stride, int head_dim,
                     const float* w, float eps) override {
     kernels::RmsNormHeads(cpu_, x, heads, head_stride, head_dim, w, eps);
@@ -222,11 +228,23 @@ class CpuBackend : public Backend {
     kernels::WriteRows(cpu_, x, cache.dtype, slots_.data());
   }
 
-  void Attend(int layer, const AttentionWeights& w, Rows q, Rows out) override {
+  void Attend(int layer, const AttentionWeights& w,
+              const IndexerInputs* indexer, Rows q, Rows out) override {
     const kernels::AttentionOp op{
         w.layout, w.scale,
         w.up == nullptr ? nullptr
                         : &static_cast<const CpuUpProjection*>(w.up)->up};
+    if (indexer != nullptr) {
+      const kernels::Indexer choose{indexer->heads, indexer->top_k,
+                                    indexer->queries, indexer->weights};
+      kernels::AttendDecodeSparse(cpu_, op, choose, layers_[layer],
+                                  generated_.data(),
+                                  static_cast<int>(generated_.size()), q, out);
+      kernels::AttendPrefillSparse(cpu_, op, choose, layers_[layer],
+                                   prompt_.data(),
+                                   static_cast<int>(prompt_.size()), q, out);
+      return;
+    }
     kernels::AttendDecode(cpu_, op, layers_[layer], generated_.data(),
                           static_cast<int>(generated_.size()), q, out);
     kernels::AttendPrefill(cpu_, op, layers_[layer], prompt_.data(),

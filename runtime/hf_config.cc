@@ -210,10 +210,10 @@ absl::Status ReadPositionScale(const json& config, AttentionConfig& a) {
   return absl::OkStatus();
 }
 
-// While the context is within its top-k, V3.2's sparse attention is dense.
-absl::Status BoundContextToIndexer(const json& config, ModelConfig& c) {
-  ASSIGN_OR_RETURN(const int top_k, ReadSize(config, "index_topk"));
-  c.max_position = std::min(c.max_position, top_k);
+absl::Status ReadIndexer(const json& config, AttentionConfig& a) {
+  ASSIGN_OR_RETURN(a.index_n_heads, ReadSize(config, "index_n_heads"));
+  ASSIGN_OR_RETURN(a.index_head_dim, ReadSize(config, "index_head_dim"));
+  ASSIGN_OR_RETURN(a.index_topk, ReadSize(config, "index_topk"));
   return absl::OkStatus();
 }
 
@@ -247,7 +247,9 @@ absl::Status ReadFamily(const json& config, ModelConfig& c) {
   if (type == "mistral4") {
     RETURN_IF_ERROR(ReadPositionScale(config, c.attention));
   }
-  if (type == "deepseek_v32") RETURN_IF_ERROR(BoundContextToIndexer(config, c));
+  if (type == "deepseek_v32") {
+    RETURN_IF_ERROR(ReadIndexer(config, c.attention));
+  }
   return ReadDeepSeekMoe(config, c);
 }
 

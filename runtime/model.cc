@@ -76,16 +76,18 @@ void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
   const AttentionConfig& a = config_.attention;
   const Rows projected = Top(projected_, x.rows);
   const int row_width = layer.attention.layout.row_width;
-  const int q_width = projected.cols - row_width;
+  const int q_width = projected.cols - row_width - a.index_n_heads;
   Rows q = projected.Columns(0, q_width);
   const Rows row = projected.Columns(q_width, row_width);
   b.Linear(x, layer.in, projected);
 
+  IndexerInputs indexer{a.index_n_heads, a.index_topk, {}, {}};
   if (layer.q_b.w != nullptr) {
     b.RmsNorm(q, layer.q_a_norm, kLatentNormEps, q);
     const Rows expanded = Top(queries_, x.rows);
     b.Linear(q, layer.q_b, expanded);
-    q = expanded;
+    q = expanded.Columns(0, a.heads * a.query_head_dim());
+    indexer.queries = expanded.Columns(q.cols, expanded.cols - q.cols);
   }
   if (a.kind == AttentionConfig::Kind::kMla) {
     const Rows latent = row.Columns(0, a.kv_lora_rank);
@@ -93,6 +95,15 @@ void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
     b.Rotate(q.Columns(a.qk_nope_head_dim, q.cols - a.qk_nope_head_dim),
              a.heads, a.query_head_dim());
     b.Rotate(row.Columns(a.kv_lora_rank, a.qk_rope_head_dim), 1, 0);
+    if (a.index_topk > 0) {
+      const Rows key =
+          row.Columns(a.kv_lora_rank + a.qk_rope_head_dim, a.index_head_dim);
+      b.LayerNorm(key, layer.index_k_norm, layer.index_k_bias, kLatentNormEps,
+                  key);
+      b.Rotate(key, 1, 0);
+      b.Rotate(indexer.queries, a.index_n_heads, a.index_head_dim);
+      indexer.weights = projected.Columns(q_width + row_width, a.index_n_heads);
+    }
     if (a.position_beta != 0) {
       b.ScaleByPosition(a.position_beta, a.position_period, q);
     }
@@ -108,7 +119,8 @@ void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
   }
   b.WriteRows(index, row);
   const Rows attended = Top(attended_, x.rows);
-  b.Attend(index, layer.attention, q, attended);
+  b.Attend(index, layer.attention, a.index_topk > 0 ? &indexer : nullptr, q,
+           attended);
   b.Linear(attended, layer.out, y);
 }
 

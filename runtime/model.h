@@ -20,10 +20,13 @@ namespace mla::runtime {
 
 // Every projection that meets the layer's normed input is one matrix, whose
 // outputs are [q | row] ([q_a | row] with a query latent): the right part is,
-// once normed and rotated, the row that the cache stores.
+// once normed and rotated, the row that the cache stores. An indexer's weights
+// of its heads stand behind it, and its queries behind q_b's.
 struct AttentionLayer {
   LinearWeights in;
-  LinearWeights q_b;                 // from the query latent; may be empty
+  LinearWeights q_b;                    // from the query latent; may be empty
+  const float* index_k_norm = nullptr;  // of the indexer's key, a LayerNorm
+  const float* index_k_bias = nullptr;
   const float* q_a_norm = nullptr;   // of the query latent
   const float* kv_a_norm = nullptr;  // of the key-value latent
   const float* q_norm = nullptr;     // per head

@@ -34,6 +34,13 @@ absl::Status ValidateAttention(const AttentionConfig& a) {
   RETURN_IF_ERROR(Between("kv_lora_rank", a.kv_lora_rank, 1, kMaxModelSize));
   RETURN_IF_ERROR(Between("qk_nope_head_dim", a.qk_nope_head_dim, 1, 65536));
   RETURN_IF_ERROR(Between("qk_rope_head_dim", a.qk_rope_head_dim, 2, 65536));
+  if (a.index_topk > 0) {
+    RETURN_IF_ERROR(Between("index_n_heads", a.index_n_heads, 1, 65536));
+    RETURN_IF_ERROR(
+        Between("index_head_dim", a.index_head_dim, a.qk_rope_head_dim, 65536));
+    RETURN_IF_ERROR(
+        Between("q_lora_rank with an indexer", a.q_lora_rank, 1, 65536));
+  }
   return Between("v_head_dim", a.v_head_dim, 1, 65536);
 }
 
@@ -61,7 +68,8 @@ absl::Status ValidateMoe(const MoeConfig& moe) {
 
 kernels::AttnLayout AttentionConfig::Layout() const {
   return kind == Kind::kMla
-             ? kernels::MlaLayout(heads, kv_lora_rank, qk_rope_head_dim)
+             ? kernels::MlaLayout(heads, kv_lora_rank, qk_rope_head_dim,
+                                  index_head_dim)
              : kernels::GqaLayout(heads, kv_heads, head_dim);
 }
 
@@ -80,6 +88,10 @@ int64_t ModelConfig::Parameters() const {
   if (a.kind == AttentionConfig::Kind::kMla) {
     attn +=
         int64_t{a.kv_lora_rank} * a.heads * (a.qk_nope_head_dim + a.v_head_dim);
+  }
+  if (a.index_topk > 0) {
+    attn += hidden * a.index_n_heads +
+            int64_t{a.q_lora_rank} * a.index_n_heads * a.index_head_dim;
   }
   int64_t total = hidden * vocab_size * (tied_embeddings ? 1 : 2);
   for (int layer = 0; layer < num_layers; ++layer) {

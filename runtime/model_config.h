@@ -42,6 +42,10 @@ struct AttentionConfig {
   int qk_nope_head_dim = 0;
   int qk_rope_head_dim = 0;
   int v_head_dim = 0;
+  // DeepSeek-V3.2's indexer; index_topk 0: none, attention is dense
+  int index_n_heads = 0;
+  int index_head_dim = 0;
+  int index_topk = 0;
 
   Rope rope;
   // The file stores rotated rows as pairs (2i, 2i+1); they are brought to

@@ -65,6 +65,12 @@ class ModelLoader {
     };
   }
 
+  static int TotalRows(const std::vector<WeightMatrix>& parts) {
+    int rows = 0;
+    for (const WeightMatrix& part : parts) rows += part.rows();
+    return rows;
+  }
+
   const Matrix* Upload(kernels::DType dtype, int outputs, int inputs,
                        const RowSource& rows) {
     return backend_.NewMatrix(dtype, outputs, inputs, rows);
@@ -163,6 +169,22 @@ class ModelLoader {
     return absl::OkStatus();
   }
 
+  // DeepSeek-V3.2's: its key and its heads' weights, from the layer's input.
+  absl::Status LoadIndexer(const std::string& prefix,
+                           std::vector<WeightMatrix>& in,
+                           AttentionLayer& layer) {
+    const int dim = a_.index_head_dim;
+    ASSIGN_OR_RETURN(
+        in.emplace_back(),
+        reader_.Matrix(prefix + "wk.weight", dim, config_.hidden_size));
+    ASSIGN_OR_RETURN(in.emplace_back(),
+                     reader_.Matrix(prefix + "weights_proj.weight",
+                                    a_.index_n_heads, config_.hidden_size));
+    ASSIGN_OR_RETURN(layer.index_k_norm, Vector(prefix + "k_norm.weight", dim));
+    ASSIGN_OR_RETURN(layer.index_k_bias, Vector(prefix + "k_norm.bias", dim));
+    return absl::OkStatus();
+  }
+
   // [q | c | k_rope], or [q_a | c | k_rope] with q_b behind a query latent.
   absl::Status LoadMla(const std::string& prefix, AttentionLayer& layer) {
     const int hidden = config_.hidden_size;
@@ -181,13 +203,17 @@ class ModelLoader {
       if (!q_latent) q.Deinterleave(head, rope);
       kv_a.Deinterleave(rank + rope, rope);
     }
-    layer.in.w =
-        Upload(dtype_, q_rows + rank + rope, hidden, Concatenate({q, kv_a}));
+    std::vector<WeightMatrix> in = {q, kv_a};
+    if (a_.index_topk > 0) {
+      RETURN_IF_ERROR(LoadIndexer(prefix + "indexer.", in, layer));
+    }
+    layer.in.w = Upload(dtype_, TotalRows(in), hidden, Concatenate(in));
     if (reader_.Has(q_name + ".bias") || reader_.Has(kv_name + ".bias")) {
       ASSIGN_OR_RETURN(std::vector<float> bias, Bias(q_name + ".bias", q));
       ASSIGN_OR_RETURN(const std::vector<float> kv_bias,
                        Bias(kv_name + ".bias", kv_a));
       bias.insert(bias.end(), kv_bias.begin(), kv_bias.end());
+      bias.resize(TotalRows(in));
       layer.in.bias = backend_.NewVector(bias);
     }
     ASSIGN_OR_RETURN(
@@ -201,7 +227,15 @@ class ModelLoader {
           WeightMatrix q_b,
           reader_.Matrix(prefix + "q_b_proj.weight", a_.heads * head, q_rows));
       if (a_.rope_interleaved) q_b.Deinterleave(head, rope);
-      layer.q_b.w = Upload(dtype_, a_.heads * head, q_rows, Source(q_b));
+      std::vector<WeightMatrix> queries = {q_b};
+      if (a_.index_topk > 0) {
+        ASSIGN_OR_RETURN(
+            queries.emplace_back(),
+            reader_.Matrix(prefix + "indexer.wq_b.weight",
+                           a_.index_n_heads * a_.index_head_dim, q_rows));
+      }
+      layer.q_b.w =
+          Upload(dtype_, TotalRows(queries), q_rows, Concatenate(queries));
     }
 
     // kv_b: per head, W_UK's rows and then W_UV's.
@@ -371,8 +405,10 @@ void Model::AllocateActivations() {
   branch_ = rows(config_.hidden_size);
   const int q_width = a.heads * a.query_head_dim();
   const int first_q = a.q_lora_rank > 0 ? a.q_lora_rank : q_width;
-  projected_ = rows(first_q + a.Layout().row_width);
-  if (a.q_lora_rank > 0) queries_ = rows(q_width);
+  projected_ = rows(first_q + a.Layout().row_width + a.index_n_heads);
+  if (a.q_lora_rank > 0) {
+    queries_ = rows(q_width + a.index_n_heads * a.index_head_dim);
+  }
   attended_ = rows(a.heads * a.output_head_dim());
   int intermediate = config_.intermediate_size;
   if (config_.moe) {

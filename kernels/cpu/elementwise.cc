@@ -1,6 +1,8 @@
 // Tested by tests/kernels/elementwise_test.cc.
 #include "kernels/cpu/elementwise.h"
 
+#include <cmath>
+
 namespace mla::kernels {
 namespace {
 
@@ -30,6 +32,22 @@ void RotateHead(int half, const float* cos, const float* sin, float* x) {
 void RmsNorm(CpuContext& cpu, Rows x, const float* w, float eps, Rows y) {
   ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
     cpu.inner().rms_norm(x[row], w, eps, x.cols, y[row]);
+  });
+}
+
+void LayerNorm(CpuContext& cpu, Rows x, const float* w, const float* bias,
+               float eps, Rows y) {
+  ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
+    const float* in = x[row];
+    float* out = y[row];
+    double sum = 0, squares = 0;
+    for (int i = 0; i < x.cols; ++i) sum += in[i];
+    const double mean = sum / x.cols;
+    for (int i = 0; i < x.cols; ++i) squares += (in[i] - mean) * (in[i] - mean);
+    const double scale = 1 / std::sqrt(squares / x.cols + eps);
+    for (int i = 0; i < x.cols; ++i) {
+      out[i] = static_cast<float>((in[i] - mean) * scale) * w[i] + bias[i];
+    }
   });
 }
 

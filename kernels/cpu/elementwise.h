@@ -11,7 +11,11 @@ namespace mla::kernels {
 // y = x / rms(x) * w over each row; y may be x. w: [x.cols].
 void RmsNorm(CpuContext& cpu, Rows x, const float* w, float eps, Rows y);
 
-// The same over each of a row's heads, [heads, head_dim] at `head_stride`.
+// y = (x - mean) / sqrt(var + eps) * w + bias over each row; y may be x.
+void LayerNorm(CpuContext& cpu, Rows x, const float* w, const float* bias,
+               float eps, Rows y);
+
+// RmsNorm over each of a row's heads, [heads, head_dim] at `head_stride`.
 void RmsNormHeads(CpuContext& cpu, Rows x, int heads, int head_stride,
                   int head_dim, const float* w, float eps);
 

@@ -51,7 +51,8 @@ def row_bytes(config):
     """What a token takes in the cache, in f32, by the papers."""
     layers = config.get("num_hidden_layers") or 2 * config["num_layers"]  # LongCat's
     if "kv_lora_rank" in config:
-        return layers * (config["kv_lora_rank"] + config["qk_rope_head_dim"]) * 4
+        indexer = config.get("index_head_dim", 0)  # DeepSeek-V3.2's key
+        return layers * (config["kv_lora_rank"] + config["qk_rope_head_dim"] + indexer) * 4
     heads = config["num_attention_heads"]
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
     return layers * 2 * config.get("num_key_value_heads", heads) * head_dim * 4

@@ -23,9 +23,7 @@ def model_folder(name):
 
 
 def models():
-    """All of them, but for the one whose sparse attention is not built."""
-    names = sorted(p.name for p in models_folder().iterdir())
-    return [name for name in names if name != "deepseek_v32_sparse"]
+    return sorted(p.name for p in models_folder().iterdir())
 
 
 class Server:

@@ -144,12 +144,18 @@ TEST(ModelConfig, RoutersAreReadPerFamily) {
               HasSubstr("num_experts_per_tok is 5, must be in [1, 4]"));
 }
 
-// Past its indexer's top-k V3.2 attends sparsely, which is not built.
-TEST(ModelConfig, TheContextEndsWhereTheIndexerBegins) {
+TEST(ModelConfig, AnIndexersKeyIsPartOfTheRow) {
   json v32 = ReadConfig("deepseek_v3_fp8");
   v32["model_type"] = "deepseek_v32";
   v32["index_topk"] = 48;
-  EXPECT_EQ(ModelConfigFromHuggingFace(v32)->max_position, 48);
+  v32["index_n_heads"] = 24;
+  v32["index_head_dim"] = 32;
+  const auto config = ModelConfigFromHuggingFace(v32);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->KvBytesPerToken(kernels::DType::kBF16),
+            2 * (64 + 16 + 32) * 2);
+  v32["index_head_dim"] = 8;  // of which 16 are to be rotated
+  EXPECT_THAT(ErrorOf(v32), ::testing::HasSubstr("index_head_dim is 8"));
 }
 
 }  // namespace
