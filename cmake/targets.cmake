@@ -25,3 +25,14 @@ function(mla_test)
     LABELS ${ARG_LABEL} TIMEOUT ${ARG_TIMEOUT}
     ENVIRONMENT "MLA_TEST_DATA=${PROJECT_SOURCE_DIR}/tests/golden;${MLA_TSAN_OPTIONS}")
 endfunction()
+
+# mla_pytest(NAME x_test LABEL room): tests/<room>/x_test.py as one ctest entry, which finds the program through
+# MLASERVE.
+function(mla_pytest)
+  cmake_parse_arguments(ARG "" "NAME;LABEL" "" ${ARGN})
+  add_test(NAME ${ARG_LABEL}.${ARG_NAME}
+    COMMAND ${MLA_PYTHON} -m pytest -q -p no:cacheprovider ${CMAKE_CURRENT_SOURCE_DIR}/${ARG_NAME}.py)
+  set_tests_properties(${ARG_LABEL}.${ARG_NAME} PROPERTIES
+    LABELS ${ARG_LABEL} TIMEOUT 600
+    ENVIRONMENT "MLASERVE=$<TARGET_FILE:mlaserve>;PYTHONDONTWRITEBYTECODE=1;${MLA_TSAN_OPTIONS}")
+endfunction()

@@ -124,8 +124,9 @@ absl::Status ReadDeepSeekRouter(const json& config, const std::string& type,
   ASSIGN_OR_RETURN(
       const std::string method,
       ReadString(config, "topk_method", v2 ? "greedy" : "noaux_tc"));
-  if (method != (v2 ? "group_limited_greedy" : "noaux_tc") &&
-      method != "greedy") {
+  const bool known = v2 ? method == "greedy" || method == "group_limited_greedy"
+                        : method == "noaux_tc";
+  if (!known) {
     return absl::UnimplementedError(absl::StrCat(
         "config field 'topk_method': '", method, "' is not supported"));
   }

@@ -151,6 +151,10 @@ absl::StatusOr<WeightMatrix> WeightReader::Expert(const std::string& name,
   }
   ASSIGN_OR_RETURN(const TensorView* tensor, Find(name));
   RETURN_IF_ERROR(CheckWeightType(name, tensor->type));
+  if (tensor->type == kernels::DType::kF8E4M3) {
+    return absl::UnimplementedError(
+        absl::StrCat("tensor '", name, "': stacked experts in f8_e4m3"));
+  }
   if (tensor->shape != std::vector<int64_t>{experts, rows, cols}) {
     return WrongShape(name, *tensor, {experts, rows, cols});
   }

@@ -33,13 +33,14 @@ class ServingImpl final : public Serving {
  public:
   explicit ServingImpl(const ServeOptions& options) : options_(options) {}
 
-  absl::Status Start() {
+  absl::Status Start(const std::function<void()>& before_ready) {
     RETURN_IF_ERROR(OpenHttp());
     RETURN_IF_ERROR(LoadModel());
     RETURN_IF_ERROR(StartEngine());
     RETURN_IF_ERROR(OpenGrpc());
     readiness_.Set(Readiness::State::kWarming);
     RETURN_IF_ERROR(WarmUp(*engine_));
+    before_ready();
     readiness_.Set(Readiness::State::kReady);
     return absl::OkStatus();
   }
@@ -174,9 +175,9 @@ class ServingImpl final : public Serving {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Serving>> Serving::Start(
-    const ServeOptions& options) {
+    const ServeOptions& options, std::function<void()> before_ready) {
   auto serving = std::make_unique<ServingImpl>(options);
-  RETURN_IF_ERROR(serving->Start());
+  RETURN_IF_ERROR(serving->Start(before_ready));
   return serving;
 }
 

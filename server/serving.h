@@ -6,6 +6,7 @@
 #ifndef MLA_SERVER_SERVING_H_
 #define MLA_SERVER_SERVING_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,9 +18,11 @@ namespace mla::server {
 
 class Serving {
  public:
-  // Returns when the server is ready.
+  // Returns when the server is ready. Calls `before_ready` when everything
+  // works and nobody has been told: who asks it to stop from then on is to get
+  // a drain.
   static absl::StatusOr<std::unique_ptr<Serving>> Start(
-      const ServeOptions& options);
+      const ServeOptions& options, std::function<void()> before_ready = [] {});
   virtual ~Serving() = default;  // cuts off what still runs
 
   // With the ports the system picked.

@@ -26,12 +26,11 @@ int Run(const ServeCommand& command) {
   StopSignals& stop = StopSignals::Install();
   signal(SIGPIPE, SIG_IGN);
 
-  auto serving = Serving::Start(command.options);
+  auto serving = Serving::Start(command.options, [&] { stop.Arm(); });
   if (!serving.ok()) {
     std::cerr << "mlaserve serve: " << serving.status().message() << "\n";
     return 1;
   }
-  stop.Arm();
   stop.Wait();
   const bool all_done = (*serving)->Drain();
   if (all_done) {

@@ -87,7 +87,7 @@ def load(server):
         assert generate(prompt, "--max-tokens", "8", "--ignore-eos") == 0
     assert generate(prompt, "--stop", "e", "--temperature", "1", "--seed", "1") == 0
     assert generate("x", "--model", "no-such-model") == 1
-    bench_load(server, "60", "100").communicate()
+    assert bench_load(server, "60", "100").wait(120) == 0
 
 
 def bench_load(server, requests, tokens):

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <memory>
+#include <thread>
 
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
@@ -41,11 +43,36 @@ TEST(Engine, TheSameRequestsGiveTheSameTokensAloneAndInAnyMix) {
   }
 }
 
+// Holds the engine at its first token until it is released, however fast the
+// engine and slow the test.
+class HeldSink : public mla::testing::CollectingSink {
+ public:
+  void OnTokens(TokenDelta delta) override {
+    reached_.Notify();
+    released_.WaitForNotification();
+    CollectingSink::OnTokens(std::move(delta));
+  }
+  void WaitUntilHeld() { reached_.WaitForNotification(); }
+  void Release() { released_.Notify(); }
+
+ private:
+  Notification reached_, released_;
+};
+
+std::shared_ptr<HeldSink> SubmitHeld(EngineFixture& f, Request request) {
+  const auto sink = std::make_shared<HeldSink>();
+  request.sink = sink;
+  const absl::Status status = f.engine->Submit(std::move(request));
+  EXPECT_TRUE(status.ok()) << status;
+  return sink;
+}
+
 TEST(Engine, CancellationFreesBlocksAndEndsTheSinkOnce) {
   EngineFixture f(Models()[0], 1024);
-  const Sink sink = f.Submit(f.MakeRequest("a", 1, 20, 400));
-  sink->WaitForTokens(3);
+  const auto sink = SubmitHeld(f, f.MakeRequest("a", 1, 20, 400));
+  sink->WaitUntilHeld();
   EXPECT_TRUE(f.engine->Cancel("a"));
+  sink->Release();
   EXPECT_TRUE(absl::IsCancelled(sink->Wait()));
   EXPECT_FALSE(f.engine->Cancel("a"));
   f.ExpectEmptyPool();
@@ -59,14 +86,17 @@ TEST(Engine, ADeadlineEndsARequestWhereverItIs) {
   f.Start();
   Request running = f.MakeRequest("running", 1, 20, 450);
   Request queued = f.MakeRequest("queued", 2, 20, 10);
-  running.deadline = absl::Now() + absl::Milliseconds(60);
-  queued.deadline = absl::Now() + absl::Milliseconds(20);
-  const Sink a = f.Submit(running);
+  const absl::Time deadline = absl::Now() + absl::Milliseconds(50);
+  running.deadline = queued.deadline = deadline;
+  const auto a = SubmitHeld(f, running);
   const Sink b = f.Submit(queued);
+  absl::SleepFor(deadline - absl::Now());
+  a->Release();
   EXPECT_TRUE(absl::IsDeadlineExceeded(b->Wait()));
   EXPECT_TRUE(b->ids().empty());
   EXPECT_EQ(b->summary().usage.generated_tokens, 0);
-  EXPECT_TRUE(absl::IsDeadlineExceeded(a->Wait()) || a->ids().size() == 450);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(a->Wait()));
+  EXPECT_LT(a->ids().size(), 450u);
   f.ExpectEmptyPool();
 }
 
@@ -87,8 +117,8 @@ TEST(Engine, TheQueueIsBoundedInRequestsAndTokens) {
   f.options.max_queued_requests = 2;
   f.options.max_queued_tokens = 100;
   f.Start();
-  const Sink running = f.Submit(f.MakeRequest("running", 1, 10, 300));
-  running->WaitForTokens(1);
+  const auto running = SubmitHeld(f, f.MakeRequest("running", 1, 10, 300));
+  running->WaitUntilHeld();
   f.Submit(f.MakeRequest("first", 2, 60, 1));
   Request too_many_tokens = f.MakeRequest("second", 3, 60, 1);
   too_many_tokens.sink = running;
@@ -100,6 +130,7 @@ TEST(Engine, TheQueueIsBoundedInRequestsAndTokens) {
   EXPECT_EQ(f.engine->Stats().waiting_requests, 2);
   EXPECT_EQ(f.engine->Stats().waiting_tokens, 70);
   f.engine->Cancel("running");
+  running->Release();
   f.ExpectEmptyPool();
   EXPECT_EQ(f.engine->Stats().waiting_tokens, 0);
 }
@@ -131,13 +162,14 @@ TEST(Engine, RefusesWhatCanNeverRun) {
 
 TEST(Engine, AnIdIsUniqueWhileItLivesAndDrainRefusesNewOnes) {
   EngineFixture f(Models()[0], 1024);
-  const Sink first = f.Submit(f.MakeRequest("same", 1, 10, 50));
-  Request again = f.MakeRequest("same", 1, 10, 50);
-  again.sink = first;
-  EXPECT_TRUE(absl::IsAlreadyExists(f.engine->Submit(again)));
+  Request request = f.MakeRequest("same", 1, 10, 50);
+  const auto first = SubmitHeld(f, request);
+  request.sink = first;
+  EXPECT_TRUE(absl::IsAlreadyExists(f.engine->Submit(request)));
   f.engine->Drain();
-  again.id = "other";
-  EXPECT_TRUE(absl::IsUnavailable(f.engine->Submit(again)));
+  request.id = "other";
+  EXPECT_TRUE(absl::IsUnavailable(f.engine->Submit(request)));
+  first->Release();
   EXPECT_TRUE(first->Wait().ok());
   EXPECT_EQ(first->ids().size(), 50u);
   EXPECT_TRUE(f.engine->WaitIdle(absl::Now() + absl::Seconds(5)));
@@ -145,9 +177,14 @@ TEST(Engine, AnIdIsUniqueWhileItLivesAndDrainRefusesNewOnes) {
 
 TEST(Engine, DestructionEndsWhatRuns) {
   EngineFixture f(Models()[0], 1024);
-  const Sink sink = f.Submit(f.MakeRequest("a", 1, 10, 500));
-  sink->WaitForTokens(1);
+  const auto sink = SubmitHeld(f, f.MakeRequest("a", 1, 10, 500));
+  sink->WaitUntilHeld();
+  std::thread release([&] {
+    absl::SleepFor(absl::Milliseconds(50));  // for the line below to begin
+    sink->Release();
+  });
   f.engine.reset();
+  release.join();
   EXPECT_TRUE(absl::IsCancelled(sink->Wait()));
 }
 

@@ -138,6 +138,7 @@ TEST(ModelConfig, RoutersAreReadPerFamily) {
   EXPECT_THAT(error("mlp_layer_types", {"sparse", "dense"}),
               HasSubstr("'mlp_layer_types'"));
   EXPECT_THAT(error("topk_method", "random"), HasSubstr("'random'"));
+  EXPECT_THAT(error("topk_method", "greedy"), HasSubstr("'greedy'"));
   EXPECT_THAT(error("n_group", 3), HasSubstr("not a multiple of n_group"));
   EXPECT_THAT(error("topk_group", 3), HasSubstr("topk_group is 3"));
   EXPECT_THAT(error("num_experts_per_tok", 5),
