@@ -38,6 +38,15 @@ class UpProjection {
 // Fills `dst` [cols] with a weight's row; called from several threads.
 using RowSource = std::function<void(int row, float* dst)>;
 
+// `count` matrices [outputs, inputs]; row i of matrix m is row
+// m * outputs + i. None if count is 0.
+struct StackedWeights {
+  int count = 0;
+  int outputs = 0;
+  int inputs = 0;
+  RowSource rows;
+};
+
 struct LinearWeights {
   const Matrix* w = nullptr;    // [outputs, inputs]
   const float* bias = nullptr;  // [outputs] in the backend, or null
@@ -47,6 +56,7 @@ struct AttentionWeights {
   kernels::AttnLayout layout;
   float scale = 1.0f;
   const UpProjection* up = nullptr;  // null: rows are keys and values
+  int rope = 0;                      // of keys that are rotated on read
 };
 
 struct ExpertWeights {
@@ -78,12 +88,12 @@ class Backend {
   virtual const Matrix* NewMatrix(kernels::DType dtype, int outputs, int inputs,
                                   const RowSource& rows) = 0;
   virtual const float* NewVector(absl::Span<const float> values) = 0;
-  // k(head * nope + i) and v(head * v_dim + i) are rows of W_UK and W_UV over
-  // the latent [rank].
-  virtual const UpProjection* NewUpProjection(kernels::DType dtype, int heads,
-                                              int rank, int nope, int rope,
-                                              int v_dim, const RowSource& k,
-                                              const RowSource& v) = 0;
+  // Key matrices per virtual head, or per group if not to `absorb`; value
+  // matrices per virtual head: see kernels/cpu/attention.h.
+  virtual const UpProjection* NewUpProjection(kernels::DType dtype,
+                                              const StackedWeights& k,
+                                              bool absorb,
+                                              const StackedWeights& v) = 0;
   virtual Rows NewRows(int rows, int cols) = 0;
   // Bytes that weights and activations take.
   virtual int64_t AllocatedBytes() const = 0;
@@ -96,7 +106,8 @@ class Backend {
   virtual void CopyBlock(int32_t from, int32_t to) = 0;
 
   // ---- one step; `batch` stays valid until its logits are read
-  virtual void BeginStep(const StepBatch& batch, const Rope& rope) = 0;
+  virtual void BeginStep(const StepBatch& batch,
+                         absl::Span<const Rope> ropes) = 0;
   virtual void Embed(const Matrix* table, float scale, Rows y) = 0;
   virtual void RmsNorm(Rows x, const float* w, float eps, Rows y) = 0;
   virtual void LayerNorm(Rows x, const float* w, const float* bias, float eps,
@@ -104,14 +115,21 @@ class Backend {
   virtual void RmsNormHeads(Rows x, int heads, int head_stride, int head_dim,
                             const float* w, float eps) = 0;
   virtual void Linear(Rows x, const LinearWeights& w, Rows y) = 0;
-  // Rotates `dim` elements of every head, from x's first column on.
-  virtual void Rotate(Rows x, int heads, int head_stride) = 0;
+  // Rotates ropes[rope].dim elements of every head, from x's first column on.
+  virtual void Rotate(int rope, Rows x, int heads, int head_stride) = 0;
   // Multiplies each row by 1 + beta * log(1 + floor(position / period)).
   virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
+  // Stores the step's rows; where a row stands for several tokens, adds them.
   virtual void WriteRows(int layer, Rows x) = 0;
   // `indexer` may be null: a query attends to all rows.
   virtual void Attend(int layer, const AttentionWeights& w,
                       const IndexerInputs* indexer, Rows q, Rows out) = 0;
+  // See kernels/cpu/gating.h.
+  virtual void SigmoidMul(Rows x, Rows y) = 0;
+  virtual void ScaleBySigmoidDot(Rows a, Rows b, Rows x) = 0;
+  virtual void ScaleParts(Rows logits, Rows x) = 0;
+  // Of each row's position / period.
+  virtual void Sinusoids(int period, Rows y) = 0;
   virtual void SiluMul(Rows x, Rows y) = 0;
   virtual void AddScaled(Rows x, float scale, Rows y) = 0;
   // `logits` [rows, experts and identities].

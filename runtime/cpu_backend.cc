@@ -9,9 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/gating.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
 #include "kernels/cpu/sparse_attention.h"
+#include "kernels/cpu/time_merge.h"
 #include "kernels/packed_matrix.h"
 
 namespace mla::runtime {
@@ -33,6 +35,31 @@ struct CpuUpProjection : UpProjection {
 const PackedMatrix& Packed(const Matrix* m) {
   return static_cast<const CpuMatrix*>(m)->packed;
 }
+
+// Angles of each of a step's rows, and of every position so far where keys are
+// rotated on read.
+struct RopeTables {
+  const Rope* rope = nullptr;
+  std::vector<float> cos, sin;  // [rows, angles]
+  std::vector<float> position_cos, position_sin;  // [positions, angles]
+
+  int angles() const { return static_cast<int>(rope->inv_freq.size()); }
+  static Rows View(std::vector<float>& values, int cols) {
+    return {values.data(), static_cast<int>(values.size()) / cols, cols,
+            static_cast<size_t>(cols)};
+  }
+  // Angles of positions [0, end).
+  void Extend(int end) {
+    const size_t n = angles();
+    for (size_t p = position_cos.size() / n; p < static_cast<size_t>(end);
+         ++p) {
+      position_cos.resize((p + 1) * n);
+      position_sin.resize((p + 1) * n);
+      rope->Angles(static_cast<int>(p), false, &position_cos[p * n],
+                   &position_sin[p * n]);
+    }
+  }
+};
 
 // The cache's memory, taken from the system as it is touched.
 class Slab {
@@ -87,26 +114,30 @@ class CpuBackend : public Backend {
     return rows.data;
   }
 
-  const UpProjection* NewUpProjection(DType dtype, int heads, int rank,
-                                      int nope, int rope, int v_dim,
-                                      const RowSource& k,
-                                      const RowSource& v) override {
+  const UpProjection* NewUpProjection(DType dtype, const StackedWeights& k,
+                                      bool absorb,
+                                      const StackedWeights& v) override {
     auto owned = std::make_unique<CpuUpProjection>();
     kernels::UpProjection& up = owned->up;
-    up.qk_nope_head_dim = nope;
-    up.qk_rope_head_dim = rope;
-    up.v_head_dim = v_dim;
-    std::vector<float> w_uk(static_cast<size_t>(nope) * rank);
-    for (int head = 0; head < heads; ++head) {
-      for (int i = 0; i < nope; ++i) k(head * nope + i, &w_uk[i * rank]);
-      up.k.push_back(Pack(dtype, nope, rank, [&](int row, float* dst) {
-        std::copy_n(&w_uk[row * rank], rank, dst);
+    std::vector<float> w_uk(static_cast<size_t>(k.outputs) * k.inputs);
+    for (int head = 0; head < k.count; ++head) {
+      for (int i = 0; i < k.outputs; ++i) {
+        k.rows(head * k.outputs + i, &w_uk[static_cast<size_t>(i) * k.inputs]);
+      }
+      up.k.push_back(Pack(dtype, k.outputs, k.inputs, [&](int row, float* dst) {
+        std::copy_n(&w_uk[static_cast<size_t>(row) * k.inputs], k.inputs, dst);
       }));
-      up.k_absorbed.push_back(Pack(dtype, rank, nope, [&](int row, float* dst) {
-        for (int i = 0; i < nope; ++i) dst[i] = w_uk[i * rank + row];
-      }));
-      up.v.push_back(Pack(dtype, v_dim, rank, [&](int row, float* dst) {
-        v(head * v_dim + row, dst);
+      if (!absorb) continue;
+      up.k_absorbed.push_back(
+          Pack(dtype, k.inputs, k.outputs, [&](int row, float* dst) {
+            for (int i = 0; i < k.outputs; ++i) {
+              dst[i] = w_uk[static_cast<size_t>(i) * k.inputs + row];
+            }
+          }));
+    }
+    for (int head = 0; head < v.count; ++head) {
+      up.v.push_back(Pack(dtype, v.outputs, v.inputs, [&](int row, float* dst) {
+        v.rows(head * v.outputs + row, dst);
       }));
     }
     up_projections_.push_back(std::move(owned));
@@ -127,14 +158,15 @@ class CpuBackend : public Backend {
                              int num_blocks) override {
     // Blocks outermost: a block is one piece of memory in all layers.
     layers_.clear();
+    layouts_.assign(layers.begin(), layers.end());
     size_t block_bytes = 0;
     for (const kernels::AttnLayout& layout : layers) {
       layers_.push_back({.data = nullptr,
                          .block_bytes = block_bytes,  // the layer's offset
-                         .block_tokens = block_tokens,
+                         .block_tokens = block_tokens / layout.time_stride,
                          .row_width = layout.row_width,
                          .dtype = dtype});
-      block_bytes += layers_.back().row_bytes() * block_tokens;
+      block_bytes += layers_.back().row_bytes() * layers_.back().block_tokens;
     }
     if (absl::Status s = slab_.Map(block_bytes * num_blocks); !s.ok()) return s;
     for (kernels::CacheRows& layer : layers_) {
@@ -150,21 +182,28 @@ class CpuBackend : public Backend {
                 slab_.data() + from * block_bytes_, block_bytes_);
   }
 
-  void BeginStep(const StepBatch& batch, const Rope& rope) override {
+  void BeginStep(const StepBatch& batch,
+                 absl::Span<const Rope> ropes) override {
     batch_ = &batch;
-    const int rows = batch.num_tokens();
-    rope_dim_ = rope.dim;
-    cos_.resize(static_cast<size_t>(rows) * rope.dim / 2);
-    sin_.resize(cos_.size());
+    end_position_ = 0;
     generated_.clear();
     prompt_.clear();
     for (const StepSpan& span : batch.generated) {
       generated_.push_back(span.rows);
-      SetAngles(span, rope);
     }
-    for (const StepSpan& span : batch.prompt) {
-      prompt_.push_back(span.rows);
-      SetAngles(span, rope);
+    for (const StepSpan& span : batch.prompt) prompt_.push_back(span.rows);
+    for (const SequenceSpan& span : Spans()) {
+      end_position_ =
+          std::max(end_position_, span.first_position + span.num_rows);
+    }
+    ropes_.resize(ropes.size());
+    for (size_t i = 0; i < ropes.size(); ++i) {
+      RopeTables& tables = ropes_[i];
+      tables.rope = &ropes[i];
+      tables.cos.resize(batch.tokens.size() * tables.angles());
+      tables.sin.resize(tables.cos.size());
+      for (const StepSpan& span : batch.generated) SetAngles(span, tables);
+      for (const StepSpan& span : batch.prompt) SetAngles(span, tables);
     }
   }
 
@@ -194,35 +233,43 @@ class CpuBackend : public Backend {
     kernels::Linear(cpu_, x, Packed(w.w), w.bias, y);
   }
 
-  void Rotate(Rows x, int heads, int head_stride) override {
-    const size_t half = rope_dim_ / 2;
-    const Rows cos{cos_.data(), x.rows, static_cast<int>(half), half};
-    const Rows sin{sin_.data(), x.rows, static_cast<int>(half), half};
-    kernels::Rope(cpu_, {heads, head_stride, rope_dim_, cos, sin}, x);
+  void Rotate(int rope, Rows x, int heads, int head_stride) override {
+    RopeTables& tables = ropes_[rope];
+    const int angles = tables.angles();
+    kernels::Rope(cpu_,
+                  {heads, head_stride, tables.rope->dim, tables.rope->sets,
+                   RopeTables::View(tables.cos, angles),
+                   RopeTables::View(tables.sin, angles)},
+                  x);
   }
 
   void ScaleByPosition(float beta, int period, Rows x) override {
-    for (const auto* spans : {&generated_, &prompt_}) {
-      for (const SequenceSpan& span : *spans) {
-        for (int i = 0; i < span.num_rows; ++i) {
-          const int turns = (span.first_position + i) / period;
-          const float scale = 1 + beta * std::log(1.0f + turns);
-          float* row = x[span.first_row + i];
-          for (int c = 0; c < x.cols; ++c) row[c] *= scale;
-        }
+    for (const SequenceSpan& span : Spans()) {
+      for (int i = 0; i < span.num_rows; ++i) {
+        const int turns = (span.first_position + i) / period;
+        const float scale = 1 + beta * std::log(1.0f + turns);
+        float* row = x[span.first_row + i];
+        for (int c = 0; c < x.cols; ++c) row[c] *= scale;
       }
     }
   }
 
   void WriteRows(int layer, Rows x) override {
     const kernels::CacheRows& cache = layers_[layer];
+    if (layouts_[layer].time_stride > 1) {
+      newest_rows_.resize(x.rows * cache.row_bytes());
+      const std::vector<SequenceSpan> spans = Spans();
+      cpu_.pool().Run(static_cast<int>(spans.size()), [&](int i, int) {
+        kernels::MergeRows(layouts_[layer], cache, spans[i], x,
+                           newest_rows_.data());
+      });
+      return;
+    }
     slots_.resize(x.rows);
-    for (const auto* spans : {&generated_, &prompt_}) {
-      for (const SequenceSpan& span : *spans) {
-        for (int i = 0; i < span.num_rows; ++i) {
-          slots_[span.first_row + i] =
-              cache.Row(span.block_table, span.first_position + i);
-        }
+    for (const SequenceSpan& span : Spans()) {
+      for (int i = 0; i < span.num_rows; ++i) {
+        slots_[span.first_row + i] =
+            cache.Row(span.block_table, span.first_position + i);
       }
     }
     kernels::WriteRows(cpu_, x, cache.dtype, slots_.data());
@@ -230,25 +277,53 @@ class CpuBackend : public Backend {
 
   void Attend(int layer, const AttentionWeights& w,
               const IndexerInputs* indexer, Rows q, Rows out) override {
-    const kernels::AttentionOp op{
+    const kernels::CacheRows& cache = layers_[layer];
+    kernels::AttentionOp op{
         w.layout, w.scale,
         w.up == nullptr ? nullptr
                         : &static_cast<const CpuUpProjection*>(w.up)->up};
+    const auto generated = static_cast<int>(generated_.size());
+    const auto prompts = static_cast<int>(prompt_.size());
     if (indexer != nullptr) {
       const kernels::Indexer choose{indexer->heads, indexer->top_k,
                                     indexer->queries, indexer->weights};
-      kernels::AttendDecodeSparse(cpu_, op, choose, layers_[layer],
-                                  generated_.data(),
-                                  static_cast<int>(generated_.size()), q, out);
-      kernels::AttendPrefillSparse(cpu_, op, choose, layers_[layer],
-                                   prompt_.data(),
-                                   static_cast<int>(prompt_.size()), q, out);
+      kernels::AttendDecodeSparse(cpu_, op, choose, cache, generated_.data(),
+                                  generated, q, out);
+      kernels::AttendPrefillSparse(cpu_, op, choose, cache, prompt_.data(),
+                                   prompts, q, out);
       return;
     }
-    kernels::AttendDecode(cpu_, op, layers_[layer], generated_.data(),
-                          static_cast<int>(generated_.size()), q, out);
-    kernels::AttendPrefill(cpu_, op, layers_[layer], prompt_.data(),
-                           static_cast<int>(prompt_.size()), q, out);
+    if (w.layout.rotate_on_read) {
+      RopeTables& tables = ropes_[w.rope];
+      tables.Extend(end_position_);
+      op.cos = RopeTables::View(tables.position_cos, tables.angles());
+      op.sin = RopeTables::View(tables.position_sin, tables.angles());
+    }
+    op.newest_rows = newest_rows_.data();
+    kernels::AttendDecode(cpu_, op, cache, generated_.data(), generated, q,
+                          out);
+    // A prompt's token sees its chunk as it was then, which no tile can show.
+    (w.layout.time_stride > 1 ? kernels::AttendDecode : kernels::AttendPrefill)(
+        cpu_, op, cache, prompt_.data(), prompts, q, out);
+  }
+
+  void SigmoidMul(Rows x, Rows y) override { kernels::SigmoidMul(cpu_, x, y); }
+
+  void ScaleBySigmoidDot(Rows a, Rows b, Rows x) override {
+    kernels::ScaleBySigmoidDot(cpu_, a, b, x);
+  }
+
+  void ScaleParts(Rows logits, Rows x) override {
+    kernels::ScaleParts(cpu_, logits, x);
+  }
+
+  void Sinusoids(int period, Rows y) override {
+    for (const SequenceSpan& span : Spans()) {
+      for (int i = 0; i < span.num_rows; ++i) {
+        kernels::Sinusoids((span.first_position + i) / period, y.cols,
+                           y[span.first_row + i]);
+      }
+    }
   }
 
   void SiluMul(Rows x, Rows y) override { kernels::SiluMul(cpu_, x, y); }
@@ -301,13 +376,20 @@ class CpuBackend : public Backend {
     return packed;
   }
 
-  void SetAngles(const StepSpan& span, const Rope& rope) {
-    const size_t half = rope.dim / 2;
+  static void SetAngles(const StepSpan& span, RopeTables& tables) {
+    const size_t angles = tables.angles();
     for (int i = 0; i < span.rows.num_rows; ++i) {
       const size_t row = span.rows.first_row + i;
-      rope.Angles(span.rows.first_position + i, span.long_prompt,
-                  &cos_[row * half], &sin_[row * half]);
+      tables.rope->Angles(span.rows.first_position + i, span.long_prompt,
+                          &tables.cos[row * angles],
+                          &tables.sin[row * angles]);
     }
+  }
+
+  std::vector<SequenceSpan> Spans() const {
+    std::vector<SequenceSpan> spans = generated_;
+    spans.insert(spans.end(), prompt_.begin(), prompt_.end());
+    return spans;
   }
 
   kernels::CpuContext cpu_;
@@ -319,13 +401,15 @@ class CpuBackend : public Backend {
   Slab slab_;
   size_t block_bytes_ = 0;
   std::vector<kernels::CacheRows> layers_;
+  std::vector<kernels::AttnLayout> layouts_;
 
   // The current step.
   const StepBatch* batch_ = nullptr;
-  int rope_dim_ = 0;
-  std::vector<float> cos_, sin_;  // [rows, rope_dim / 2]
+  int end_position_ = 0;  // past every query's
+  std::vector<RopeTables> ropes_;
   std::vector<SequenceSpan> generated_, prompt_;
   std::vector<std::byte*> slots_;
+  std::vector<std::byte> newest_rows_;  // of the layer written last
 };
 
 }  // namespace

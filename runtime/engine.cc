@@ -267,7 +267,7 @@ class Engine::Impl {
       Sequence& s = choice->sequence;
       s.order = next_order_++;
       s.long_prompt =
-          s.prompt_tokens > loaded_.config.attention.rope.long_above;
+          s.prompt_tokens > loaded_.config.long_above();
       s.prefix_keys = i == 0 ? scheduler_.PrefixKeys(s)
                              : live.choices[0]->sequence.prefix_keys;
       owners_[&s] = {&live, choice.get()};
@@ -442,7 +442,8 @@ class Engine::Impl {
     CacheStats& c = stats.cache;
     c.block_tokens = options_.block_tokens;
     c.bytes_per_token = loaded_.config.KvBytesPerToken(options_.kv_dtype);
-    c.block_bytes = c.bytes_per_token * options_.block_tokens;
+    c.block_bytes =
+        loaded_.config.BlockBytes(options_.kv_dtype, options_.block_tokens);
     c.total_blocks = pool.total();
     c.free_blocks = pool.free();
     c.active_blocks = pool.active();
@@ -498,7 +499,8 @@ class Engine::Impl {
 };
 
 absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
-    const EngineOptions& options, const LoadedModel& model, Metrics& metrics) {
+    const EngineOptions& asked, const LoadedModel& model, Metrics& metrics) {
+  EngineOptions options = asked;
   const ModelOptions& limits = model.model->options();
   if (options.block_tokens < 1 || options.block_tokens > 4096) {
     return absl::InvalidArgumentError("block_tokens must be in [1, 4096]");
@@ -511,8 +513,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                      "] and max_step_tokens in [max_running, ",
                      limits.max_step_tokens, "]"));
   }
+  options.block_tokens = model.config.RoundBlockTokens(options.block_tokens);
   const int64_t block_bytes =
-      model.config.KvBytesPerToken(options.kv_dtype) * options.block_tokens;
+      model.config.BlockBytes(options.kv_dtype, options.block_tokens);
   const int64_t blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes,
                                            std::numeric_limits<int32_t>::max());
   if (blocks < 1) {
@@ -522,7 +525,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                      " bytes (", options.block_tokens, " tokens)"));
   }
   RETURN_IF_ERROR(model.model->backend().AllocateCache(
-      model.model->layouts(), options.kv_dtype, options.block_tokens,
+      model.config.Layouts(), options.kv_dtype, options.block_tokens,
       static_cast<int>(blocks)));
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(
       options, model, metrics, static_cast<int>(blocks))));

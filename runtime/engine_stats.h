@@ -11,7 +11,7 @@ namespace mla::runtime {
 struct CacheStats {
   int64_t block_bytes = 0;
   int block_tokens = 0;
-  int64_t bytes_per_token = 0;  // in all layers
+  double bytes_per_token = 0;  // in all layers
   int64_t total_blocks = 0;
   int64_t free_blocks = 0;
   int64_t active_blocks = 0;

@@ -69,8 +69,7 @@ absl::StatusOr<Rope> ReadRope(const Reader& reader, int dim, int max_position,
 
 absl::Status ReadAttention(const Reader& reader,
                            absl::Span<const float> divisors, ModelConfig& c) {
-  AttentionConfig& a = c.attention;
-  a.kind = AttentionConfig::Kind::kGqa;
+  AttentionConfig a;
   ASSIGN_OR_RETURN(a.heads, reader.Int("attention.head_count"));
   ASSIGN_OR_RETURN(a.kv_heads, reader.Int("attention.head_count_kv", a.heads));
   if (a.heads < 1) {
@@ -91,9 +90,10 @@ absl::Status ReadAttention(const Reader& reader,
   a.qk_norm = c.architecture == "qwen3";
   // llama.cpp's converter interleaves the rotated rows of these only.
   a.rope_interleaved = c.architecture == "llama";
-  ASSIGN_OR_RETURN(a.rope,
+  ASSIGN_OR_RETURN(c.ropes.emplace_back(),
                    ReadRope(reader, a.head_dim, c.max_position, divisors));
   a.scale = 1.0f / std::sqrt(static_cast<float>(a.head_dim));
+  c.attention.assign(c.num_layers, a);
   return absl::OkStatus();
 }
 

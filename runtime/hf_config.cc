@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/hf_attention.h"
 #include "runtime/json_fields.h"
 #include "runtime/model_config.h"
 #include "runtime/status_macros.h"
@@ -13,72 +14,6 @@ namespace mla::runtime {
 namespace {
 
 using nlohmann::json;
-
-// transformers 4 writes rope_theta and rope_scaling, 5 writes both into
-// rope_parameters.
-absl::StatusOr<Rope> ReadRope(const json& config, int dim, int max_position) {
-  const json& scaling = config.contains("rope_parameters") &&
-                                config["rope_parameters"].is_object()
-                            ? config["rope_parameters"]
-                        : config.contains("rope_scaling")
-                            ? config["rope_scaling"]
-                            : json();
-  ASSIGN_OR_RETURN(double theta, ReadNumber(config, "rope_theta", 10000.0));
-  ASSIGN_OR_RETURN(theta, ReadNumber(scaling, "rope_theta", theta));
-  return RopeFromConfig(dim, theta, max_position, scaling);
-}
-
-absl::StatusOr<int> ReadSize(const json& config, const char* field) {
-  ASSIGN_OR_RETURN(const int value, ReadInt(config, field, 0));
-  if (value > 0 && value <= kMaxModelSize) return value;
-  return absl::InvalidArgumentError(
-      absl::StrCat("config field '", field, "': missing or not in [1, ",
-                   kMaxModelSize, "] (", value, ")"));
-}
-
-absl::Status RefuseSlidingWindow(const json& config) {
-  ASSIGN_OR_RETURN(const bool used,
-                   ReadBool(config, "use_sliding_window", true));
-  ASSIGN_OR_RETURN(const int window, ReadInt(config, "sliding_window", 0));
-  ASSIGN_OR_RETURN(const int context,
-                   ReadInt(config, "max_position_embeddings", 0));
-  if (!used || window == 0 || window >= context) return absl::OkStatus();
-  return absl::UnimplementedError(
-      absl::StrCat("config field 'sliding_window': attention within ", window,
-                   " tokens of a context of ", context, " is not supported"));
-}
-
-absl::Status ReadGqa(const json& config, ModelConfig& c) {
-  AttentionConfig& a = c.attention;
-  a.kind = AttentionConfig::Kind::kGqa;
-  ASSIGN_OR_RETURN(a.heads, ReadSize(config, "num_attention_heads"));
-  ASSIGN_OR_RETURN(a.kv_heads, ReadInt(config, "num_key_value_heads", a.heads));
-  ASSIGN_OR_RETURN(a.head_dim,
-                   ReadInt(config, "head_dim", c.hidden_size / a.heads));
-  RETURN_IF_ERROR(RefuseSlidingWindow(config));
-  a.qk_norm = c.architecture == "qwen3";
-  ASSIGN_OR_RETURN(a.rope, ReadRope(config, a.head_dim, c.max_position));
-  a.scale = 1.0f / std::sqrt(static_cast<float>(a.head_dim));
-  return absl::OkStatus();
-}
-
-absl::Status ReadMla(const json& config, ModelConfig& c) {
-  AttentionConfig& a = c.attention;
-  a.kind = AttentionConfig::Kind::kMla;
-  ASSIGN_OR_RETURN(a.heads, ReadSize(config, "num_attention_heads"));
-  ASSIGN_OR_RETURN(a.q_lora_rank, ReadInt(config, "q_lora_rank", 0));
-  ASSIGN_OR_RETURN(a.kv_lora_rank, ReadSize(config, "kv_lora_rank"));
-  ASSIGN_OR_RETURN(a.qk_nope_head_dim, ReadSize(config, "qk_nope_head_dim"));
-  ASSIGN_OR_RETURN(a.qk_rope_head_dim, ReadSize(config, "qk_rope_head_dim"));
-  ASSIGN_OR_RETURN(a.v_head_dim, ReadSize(config, "v_head_dim"));
-  ASSIGN_OR_RETURN(a.rope,
-                   ReadRope(config, a.qk_rope_head_dim, c.max_position));
-  ASSIGN_OR_RETURN(a.rope_interleaved, ReadBool(config, "rope_interleave",
-                                                c.architecture != "minicpm3"));
-  a.scale =
-      a.rope.score_factor / std::sqrt(static_cast<float>(a.query_head_dim()));
-  return absl::OkStatus();
-}
 
 absl::Status ReadMixtral(const json& config, ModelConfig& c) {
   MoeConfig moe;
@@ -163,19 +98,9 @@ absl::Status ReadDeepSeekMoe(const json& config, ModelConfig& c) {
   return absl::OkStatus();
 }
 
-// Two decoder layers for each of the file's; latents of one variance.
+// Two decoder layers for each of the file's.
 absl::Status ReadLongCat(const json& config, ModelConfig& c) {
   c.paired_layers = true;
-  AttentionConfig& a = c.attention;
-  const float hidden = static_cast<float>(c.hidden_size);
-  ASSIGN_OR_RETURN(const bool scale_q,
-                   ReadBool(config, "mla_scale_q_lora", true));
-  ASSIGN_OR_RETURN(const bool scale_kv,
-                   ReadBool(config, "mla_scale_kv_lora", true));
-  if (scale_q && a.q_lora_rank > 0) {
-    a.q_latent_scale = std::sqrt(hidden / a.q_lora_rank);
-  }
-  if (scale_kv) a.kv_latent_scale = std::sqrt(hidden / a.kv_lora_rank);
   ASSIGN_OR_RETURN(const std::string zero_experts,
                    ReadString(config, "zero_expert_type", "identity"));
   ASSIGN_OR_RETURN(const bool router_bias,
@@ -198,26 +123,6 @@ absl::Status ReadLongCat(const json& config, ModelConfig& c) {
   return absl::OkStatus();
 }
 
-// Llama 4's temperature, as Mistral 4 has it.
-absl::Status ReadPositionScale(const json& config, AttentionConfig& a) {
-  if (!config.contains("rope_parameters")) return absl::OkStatus();
-  const json& rope = config["rope_parameters"];
-  ASSIGN_OR_RETURN(const double beta,
-                   ReadNumber(rope, "llama_4_scaling_beta", 0));
-  if (beta == 0) return absl::OkStatus();
-  a.position_beta = static_cast<float>(beta);
-  ASSIGN_OR_RETURN(a.position_period,
-                   ReadSize(rope, "original_max_position_embeddings"));
-  return absl::OkStatus();
-}
-
-absl::Status ReadIndexer(const json& config, AttentionConfig& a) {
-  ASSIGN_OR_RETURN(a.index_n_heads, ReadSize(config, "index_n_heads"));
-  ASSIGN_OR_RETURN(a.index_head_dim, ReadSize(config, "index_head_dim"));
-  ASSIGN_OR_RETURN(a.index_topk, ReadSize(config, "index_topk"));
-  return absl::OkStatus();
-}
-
 absl::Status ReadMiniCpmScales(const json& config, ModelConfig& c) {
   ASSIGN_OR_RETURN(const double embedding, ReadNumber(config, "scale_emb", 1));
   ASSIGN_OR_RETURN(const double depth, ReadNumber(config, "scale_depth", 1));
@@ -237,20 +142,14 @@ absl::Status ReadTokenIds(const json& config, ModelConfig& c) {
 }
 
 // What only some families have.
-absl::Status ReadFamily(const json& config, ModelConfig& c) {
+absl::Status ReadFamily(const json& config, bool mla, ModelConfig& c) {
   const std::string& type = c.architecture;
   if (type == "mixtral") return ReadMixtral(config, c);
   if (type == "minicpm3") return ReadMiniCpmScales(config, c);
   if (type == "longcat_flash") return ReadLongCat(config, c);
-  if (c.attention.kind != AttentionConfig::Kind::kMla || type == "youtu") {
-    return absl::OkStatus();
-  }
-  if (type == "mistral4") {
-    RETURN_IF_ERROR(ReadPositionScale(config, c.attention));
-  }
-  if (type == "deepseek_v32") {
-    RETURN_IF_ERROR(ReadIndexer(config, c.attention));
-  }
+  if (!mla || type == "youtu") return absl::OkStatus();
+  // TransMLA calls its converted Mixtral so too.
+  if (config.contains("num_local_experts")) return ReadMixtral(config, c);
   return ReadDeepSeekMoe(config, c);
 }
 
@@ -319,8 +218,10 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   c.norm_eps = static_cast<float>(eps);
   ASSIGN_OR_RETURN(c.tied_embeddings,
                    ReadBool(config, "tie_word_embeddings", false));
-  RETURN_IF_ERROR(mla ? ReadMla(config, c) : ReadGqa(config, c));
-  RETURN_IF_ERROR(ReadFamily(config, c));
+  RETURN_IF_ERROR(
+      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxModelSize));
+  RETURN_IF_ERROR(ReadAttention(config, mla, c));
+  RETURN_IF_ERROR(ReadFamily(config, mla, c));
   RETURN_IF_ERROR(ReadTokenIds(config, c));
   RETURN_IF_ERROR(Validate(c));
   return c;

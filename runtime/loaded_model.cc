@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/cpu_count.h"
+#include "runtime/foreign_config.h"
 #include "runtime/json.h"
 #include "runtime/json_fields.h"
 #include "runtime/status_macros.h"
@@ -125,7 +126,8 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
   if (checkpoint.gguf() == nullptr) {
     ASSIGN_OR_RETURN(const std::string text,
                      checkpoint.ReadText("config.json"));
-    ASSIGN_OR_RETURN(const json config, ParseJson(text));
+    ASSIGN_OR_RETURN(json config, ParseJson(text));
+    ASSIGN_OR_RETURN(config, TranslateConfig(checkpoint, std::move(config)));
     return ModelConfigFromHuggingFace(config);
   }
   std::vector<float> divisors;

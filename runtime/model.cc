@@ -6,21 +6,35 @@
 namespace mla::runtime {
 namespace {
 
-// Of MLA's q_a and kv_a norms, whatever rms_norm_eps says, as in transformers.
-constexpr float kLatentNormEps = 1e-6f;
-
 Rows Top(Rows x, int rows) { return x.Slice(0, rows); }
 
 void Tap(ActivationTap* tap, std::string_view name, Rows x) {
   if (tap != nullptr) tap->OnActivation(name, x);
 }
 
-}  // namespace
-
-std::vector<kernels::AttnLayout> Model::layouts() const {
-  return std::vector<kernels::AttnLayout>(config_.num_layers,
-                                          config_.attention.Layout());
+void Norm(Backend& b, const std::vector<NormStep>& steps, Rows x) {
+  for (const NormStep& step : steps) {
+    const Pieces& at = step.at;
+    const Rows part = x.Columns(at.first, x.cols - at.first);
+    if (step.bias != nullptr) {
+      const Rows piece = part.Columns(0, at.length);
+      b.LayerNorm(piece, step.weight, step.bias, step.eps, piece);
+    } else {
+      b.RmsNormHeads(part, at.count, at.stride, at.length, step.weight,
+                     step.eps);
+    }
+  }
 }
+
+void Rotate(Backend& b, int rope, const std::vector<RotateStep>& steps,
+            Rows x) {
+  for (const RotateStep& step : steps) {
+    const Pieces& at = step.at;
+    b.Rotate(rope, x.Columns(at.first, x.cols - at.first), at.count, at.stride);
+  }
+}
+
+}  // namespace
 
 Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
@@ -28,7 +42,7 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   const Rows x = Top(hidden_, rows);
   const Rows normed = Top(normed_, rows);
   const Rows branch = Top(branch_, rows);
-  b.BeginStep(batch, config_.attention.rope);
+  b.BeginStep(batch, config_.ropes);
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(tap, "model.embed_tokens", x);
 
@@ -36,7 +50,7 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   for (int i = 0; i < config_.num_layers; ++i) {
     const Layer& layer = layers_[i];
     b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
-    Attention(i, layer.attention, normed, branch);
+    Attention(layer.attention, normed, branch);
     Tap(tap, layer.names.attention, branch);
     b.AddScaled(branch, config_.residual_scale, x);
 
@@ -71,57 +85,70 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   return b.Read(logits);
 }
 
-void Model::Attention(int index, const AttentionLayer& layer, Rows x, Rows y) {
+void Model::Attention(const AttentionLayer& layer, Rows x, Rows y) {
   Backend& b = *backend_;
-  const AttentionConfig& a = config_.attention;
-  const Rows projected = Top(projected_, x.rows);
-  const int row_width = layer.attention.layout.row_width;
-  const int q_width = projected.cols - row_width - a.index_n_heads;
-  Rows q = projected.Columns(0, q_width);
-  const Rows row = projected.Columns(q_width, row_width);
+  const Rows projected = Top(projected_, x.rows)
+                             .Columns(0, layer.q_width + layer.row_width +
+                                             layer.more_width);
   b.Linear(x, layer.in, projected);
-
-  IndexerInputs indexer{a.index_n_heads, a.index_topk, {}, {}};
+  Rows q = projected.Columns(0, layer.q_width);
+  const Rows row = projected.Columns(layer.q_width, layer.row_width);
+  const Rows more = projected.Columns(layer.q_width + layer.row_width,
+                                      layer.more_width);
   if (layer.q_b.w != nullptr) {
-    b.RmsNorm(q, layer.q_a_norm, kLatentNormEps, q);
-    const Rows expanded = Top(queries_, x.rows);
+    Norm(b, layer.q_a_norms, q);
+    const Rows expanded = Top(queries_, x.rows).Columns(0, layer.q_b_width);
     b.Linear(q, layer.q_b, expanded);
-    q = expanded.Columns(0, a.heads * a.query_head_dim());
-    indexer.queries = expanded.Columns(q.cols, expanded.cols - q.cols);
+    q = expanded;
   }
-  if (a.kind == AttentionConfig::Kind::kMla) {
-    const Rows latent = row.Columns(0, a.kv_lora_rank);
-    b.RmsNorm(latent, layer.kv_a_norm, kLatentNormEps, latent);
-    b.Rotate(q.Columns(a.qk_nope_head_dim, q.cols - a.qk_nope_head_dim),
-             a.heads, a.query_head_dim());
-    b.Rotate(row.Columns(a.kv_lora_rank, a.qk_rope_head_dim), 1, 0);
-    if (a.index_topk > 0) {
-      const Rows key =
-          row.Columns(a.kv_lora_rank + a.qk_rope_head_dim, a.index_head_dim);
-      b.LayerNorm(key, layer.index_k_norm, layer.index_k_bias, kLatentNormEps,
-                  key);
-      b.Rotate(key, 1, 0);
-      b.Rotate(indexer.queries, a.index_n_heads, a.index_head_dim);
-      indexer.weights = projected.Columns(q_width + row_width, a.index_n_heads);
-    }
-    if (a.position_beta != 0) {
-      b.ScaleByPosition(a.position_beta, a.position_period, q);
-    }
-  } else {
-    if (layer.q_norm != nullptr) {
-      b.RmsNormHeads(q, a.heads, a.head_dim, a.head_dim, layer.q_norm,
-                     config_.norm_eps);
-      b.RmsNormHeads(row, a.kv_heads, 2 * a.head_dim, a.head_dim, layer.k_norm,
-                     config_.norm_eps);
-    }
-    b.Rotate(q, a.heads, a.head_dim);
-    b.Rotate(row, a.kv_heads, 2 * a.head_dim);
+  Norm(b, layer.q_norms, q);
+  Rotate(b, layer.rope, layer.q_rotations, q);
+  if (layer.position_beta != 0) {
+    b.ScaleByPosition(layer.position_beta, layer.position_period, q);
   }
-  b.WriteRows(index, row);
-  const Rows attended = Top(attended_, x.rows);
-  b.Attend(index, layer.attention, a.index_topk > 0 ? &indexer : nullptr, q,
-           attended);
+  if (layer.row_width > 0) StoreRow(layer, row);
+
+  const Rows attended = Top(attended_, x.rows).Columns(0, layer.attended_width);
+  const Rows queries = q.Columns(0, layer.query_width);
+  const IndexerInputs indexer{
+      layer.index_n_heads, layer.index_topk,
+      q.Columns(queries.cols, q.cols - queries.cols), more};
+  b.Attend(layer.cache_layer, layer.attention,
+           layer.index_topk > 0 ? &indexer : nullptr, queries, attended);
+  if (layer.gates > 0) b.ScaleParts(more, attended);
   b.Linear(attended, layer.out, y);
+}
+
+// Norms, gates and rotates the row, and puts it into the cache.
+void Model::StoreRow(const AttentionLayer& layer, Rows row) {
+  Backend& b = *backend_;
+  Norm(b, layer.row_norms, row);
+  if (const TimeGate* gate = layer.time_gate.get()) {
+    const Rows latent = row.Columns(0, gate->latent);
+    const Rows scratch = Top(gating_, row.rows);
+    const Rows sinusoids = scratch.Columns(0, gate->latent);
+    const Rows token = scratch.Columns(gate->latent, gate->width);
+    const Rows chunk =
+        scratch.Columns(gate->latent + gate->width, gate->width);
+    b.Sinusoids(layer.attention.layout.time_stride, sinusoids);
+    b.Linear(sinusoids, gate->chunk, chunk);
+    b.Linear(latent, gate->token, token);
+    b.ScaleBySigmoidDot(token, chunk, latent);
+  }
+  if (const ValueMlp* mlp = layer.value_mlp.get()) {
+    const Rows scratch = Top(gating_, row.rows);
+    const Rows gate_up = scratch.Columns(0, 2 * mlp->width);
+    const Rows inner = scratch.Columns(2 * mlp->width, mlp->width);
+    for (int i = 0; i < mlp->values.count; ++i) {
+      const Rows value = row.Columns(
+          mlp->values.first + i * mlp->values.stride, mlp->values.length);
+      b.Linear(value, mlp->gate_up, gate_up);
+      b.SigmoidMul(gate_up, inner);
+      b.Linear(inner, mlp->down, value);
+    }
+  }
+  Rotate(b, layer.rope, layer.row_rotations, row);
+  b.WriteRows(layer.cache_layer, row);
 }
 
 void Model::Mlp(const FeedForward& mlp, Rows x, Rows y) {

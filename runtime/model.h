@@ -11,29 +11,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/attention/attention_layer.h"
 #include "runtime/backend.h"
 #include "runtime/model_config.h"
 #include "runtime/step_batch.h"
 #include "runtime/weight_reader.h"
 
 namespace mla::runtime {
-
-// Every projection that meets the layer's normed input is one matrix, whose
-// outputs are [q | row] ([q_a | row] with a query latent): the right part is,
-// once normed and rotated, the row that the cache stores. An indexer's weights
-// of its heads stand behind it, and its queries behind q_b's.
-struct AttentionLayer {
-  LinearWeights in;
-  LinearWeights q_b;                    // from the query latent; may be empty
-  const float* index_k_norm = nullptr;  // of the indexer's key, a LayerNorm
-  const float* index_k_bias = nullptr;
-  const float* q_a_norm = nullptr;   // of the query latent
-  const float* kv_a_norm = nullptr;  // of the key-value latent
-  const float* q_norm = nullptr;     // per head
-  const float* k_norm = nullptr;
-  AttentionWeights attention;
-  LinearWeights out;
-};
 
 struct FeedForward {
   LinearWeights gate_up;  // [gate | up]
@@ -97,7 +81,6 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() { return *backend_; }
-  std::vector<kernels::AttnLayout> layouts() const;
   const ModelOptions& options() const { return options_; }
 
  private:
@@ -105,7 +88,8 @@ class Model {
   Model() = default;
 
   void AllocateActivations();
-  void Attention(int index, const AttentionLayer& layer, Rows x, Rows y);
+  void Attention(const AttentionLayer& layer, Rows x, Rows y);
+  void StoreRow(const AttentionLayer& layer, Rows row);
   void Mlp(const FeedForward& mlp, Rows x, Rows y);
   void Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
            ActivationTap* tap);
@@ -121,7 +105,7 @@ class Model {
   LinearWeights lm_head_;
 
   // Activations of one step, [max_step_tokens, ...]...
-  Rows hidden_, normed_, projected_, queries_, attended_, branch_;
+  Rows hidden_, normed_, projected_, queries_, attended_, branch_, gating_;
   Rows gate_up_, activated_, router_logits_, shared_, shortcut_;
   Rows logit_hidden_, logits_;  // ...and [max_logit_rows, ...]
 };

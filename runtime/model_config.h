@@ -16,6 +16,7 @@
 #include "kernels/dtype.h"
 #include "kernels/router_args.h"
 #include "nlohmann/json.hpp"
+#include "runtime/attention/attention_config.h"
 #include "runtime/checkpoint/gguf_metadata.h"
 #include "runtime/rope.h"
 
@@ -24,51 +25,6 @@ namespace mla::runtime {
 // Far above any published model's sizes, and small enough that the product of
 // any three fits in 64 bits.
 inline constexpr int kMaxModelSize = 1 << 20;
-
-struct AttentionConfig {
-  enum class Kind {
-    kGqa,  // served in TransMLA's exact form: a latent group per KV head
-    kMla,
-  };
-  Kind kind = Kind::kGqa;
-  int heads = 0;
-  // GQA
-  int kv_heads = 0;
-  int head_dim = 0;
-  bool qk_norm = false;
-  // MLA
-  int q_lora_rank = 0;  // 0: queries are projected at once
-  int kv_lora_rank = 0;
-  int qk_nope_head_dim = 0;
-  int qk_rope_head_dim = 0;
-  int v_head_dim = 0;
-  // DeepSeek-V3.2's indexer; index_topk 0: none, attention is dense
-  int index_n_heads = 0;
-  int index_head_dim = 0;
-  int index_topk = 0;
-
-  Rope rope;
-  // The file stores rotated rows as pairs (2i, 2i+1); they are brought to
-  // (i, i + dim/2) when loaded.
-  bool rope_interleaved = false;
-  float scale = 0;  // of q . k
-  // Queries grow with their position (Llama 4's rule, as in Mistral 4):
-  // times 1 + beta * log(1 + floor(position / period)).
-  float position_beta = 0;
-  int position_period = 1;
-  // Factors of the normed latents (LongCat-Flash).
-  float q_latent_scale = 1.0f;
-  float kv_latent_scale = 1.0f;
-
-  int query_head_dim() const {
-    return kind == Kind::kMla ? qk_nope_head_dim + qk_rope_head_dim : head_dim;
-  }
-  int output_head_dim() const {
-    return kind == Kind::kMla ? v_head_dim : head_dim;
-  }
-  // The row that one token caches in one layer.
-  kernels::AttnLayout Layout() const;
-};
 
 struct MoeConfig {
   int experts = 0;
@@ -88,7 +44,8 @@ struct ModelConfig {
   int max_position = 0;       // tokens of context
   float norm_eps = 0;
   bool tied_embeddings = false;
-  AttentionConfig attention;
+  std::vector<AttentionConfig> attention;  // [num_layers]
+  std::vector<Rope> ropes;
   std::optional<MoeConfig> moe;
   // MiniCPM's scales; 1 elsewhere.
   float embedding_scale = 1.0f;
@@ -107,8 +64,17 @@ struct ModelConfig {
            !(paired_layers && layer % 2 == 1);
   }
   bool IsDense(int layer) const { return !IsMoe(layer) || paired_layers; }
-  // Bytes one token takes in the caches of all layers.
-  int64_t KvBytesPerToken(kernels::DType row_dtype) const;
+  // Prompts longer than this turn by other angles: see Rope::long_above.
+  int long_above() const;
+  // The rows that one token caches: none in a layer that reads another's.
+  std::vector<kernels::AttnLayout> Layouts() const;
+  // Bytes that `tokens` take in the caches of all layers, where a block of
+  // that many would end.
+  int64_t BlockBytes(kernels::DType row_dtype, int tokens) const;
+  // The same of one token: a share of a row, where rows stand for several.
+  double KvBytesPerToken(kernels::DType row_dtype) const;
+  // `tokens`, or the next lower number that ends no block within a row.
+  int RoundBlockTokens(int tokens) const;
   // Weights, embeddings included.
   int64_t Parameters() const;
 };

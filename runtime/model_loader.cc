@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/attention/attention_form.h"
 #include "runtime/model.h"
 #include "runtime/status_macros.h"
 
@@ -19,7 +20,6 @@ class ModelLoader {
   ModelLoader(const ModelConfig& config, const WeightReader& reader,
               kernels::DType dtype, Model& model)
       : config_(config),
-        a_(config.attention),
         reader_(reader),
         dtype_(dtype),
         backend_(*model.backend_),
@@ -65,12 +65,6 @@ class ModelLoader {
     };
   }
 
-  static int TotalRows(const std::vector<WeightMatrix>& parts) {
-    int rows = 0;
-    for (const WeightMatrix& part : parts) rows += part.rows();
-    return rows;
-  }
-
   const Matrix* Upload(kernels::DType dtype, int outputs, int inputs,
                        const RowSource& rows) {
     return backend_.NewMatrix(dtype, outputs, inputs, rows);
@@ -87,172 +81,6 @@ class ModelLoader {
     ASSIGN_OR_RETURN(const std::vector<float> values,
                      reader_.Vector(name, size));
     return backend_.NewVector(values);
-  }
-
-  // `matrix`'s biases in the order of its rows; zeros when there are none.
-  absl::StatusOr<std::vector<float>> Bias(const std::string& name,
-                                          const WeightMatrix& matrix) {
-    std::vector<float> bias(matrix.rows());
-    if (!reader_.Has(name)) return bias;
-    ASSIGN_OR_RETURN(const std::vector<float> values,
-                     reader_.Vector(name, matrix.rows()));
-    for (int i = 0; i < matrix.rows(); ++i) {
-      bias[i] = values[matrix.SourceRow(i)];
-    }
-    return bias;
-  }
-
-  // A norm whose output is multiplied by `scale`.
-  absl::StatusOr<const float*> ScaledNorm(const std::string& name, int size,
-                                          float scale) {
-    ASSIGN_OR_RETURN(std::vector<float> values, reader_.Vector(name, size));
-    for (float& v : values) v *= scale;
-    return backend_.NewVector(values);
-  }
-
-  absl::StatusOr<LinearWeights> OutputProjection(const std::string& prefix) {
-    const int inputs = a_.heads * a_.output_head_dim();
-    LinearWeights out;
-    ASSIGN_OR_RETURN(
-        out.w, Single(prefix + "o_proj.weight", config_.hidden_size, inputs));
-    if (reader_.Has(prefix + "o_proj.bias")) {
-      ASSIGN_OR_RETURN(out.bias,
-                       Vector(prefix + "o_proj.bias", config_.hidden_size));
-    }
-    return out;
-  }
-
-  // [q | k_0 v_0 | k_1 v_1 | ...]: the right part is TransMLA's exact row.
-  absl::Status LoadGqa(const std::string& prefix, AttentionLayer& layer) {
-    const int hidden = config_.hidden_size;
-    const int d = a_.head_dim;
-    const int q_rows = a_.heads * d;
-    const int kv_rows = a_.kv_heads * d;
-    ASSIGN_OR_RETURN(WeightMatrix q,
-                     reader_.Matrix(prefix + "q_proj.weight", q_rows, hidden));
-    ASSIGN_OR_RETURN(WeightMatrix k,
-                     reader_.Matrix(prefix + "k_proj.weight", kv_rows, hidden));
-    ASSIGN_OR_RETURN(const WeightMatrix v,
-                     reader_.Matrix(prefix + "v_proj.weight", kv_rows, hidden));
-    if (a_.rope_interleaved) {
-      q.Deinterleave(d, d);
-      k.Deinterleave(d, d);
-    }
-    // Row i of the cache row's projection: which of k and v, and its row.
-    const auto locate = [d](int i) {
-      return std::pair(i / d % 2 == 0, i / (2 * d) * d + i % d);
-    };
-    const int outputs = q_rows + 2 * kv_rows;
-    layer.in.w = Upload(dtype_, outputs, hidden, [&](int row, float* dst) {
-      if (row < q_rows) return q.ReadRow(row, dst);
-      const auto [is_key, source] = locate(row - q_rows);
-      (is_key ? k : v).ReadRow(source, dst);
-    });
-
-    if (reader_.Has(prefix + "q_proj.bias")) {
-      ASSIGN_OR_RETURN(std::vector<float> bias,
-                       Bias(prefix + "q_proj.bias", q));
-      ASSIGN_OR_RETURN(const std::vector<float> k_bias,
-                       Bias(prefix + "k_proj.bias", k));
-      ASSIGN_OR_RETURN(const std::vector<float> v_bias,
-                       Bias(prefix + "v_proj.bias", v));
-      for (int i = 0; i < 2 * kv_rows; ++i) {
-        const auto [is_key, source] = locate(i);
-        bias.push_back((is_key ? k_bias : v_bias)[source]);
-      }
-      layer.in.bias = backend_.NewVector(bias);
-    }
-    if (a_.qk_norm) {
-      ASSIGN_OR_RETURN(layer.q_norm, Vector(prefix + "q_norm.weight", d));
-      ASSIGN_OR_RETURN(layer.k_norm, Vector(prefix + "k_norm.weight", d));
-    }
-    return absl::OkStatus();
-  }
-
-  // DeepSeek-V3.2's: its key and its heads' weights, from the layer's input.
-  absl::Status LoadIndexer(const std::string& prefix,
-                           std::vector<WeightMatrix>& in,
-                           AttentionLayer& layer) {
-    const int dim = a_.index_head_dim;
-    ASSIGN_OR_RETURN(
-        in.emplace_back(),
-        reader_.Matrix(prefix + "wk.weight", dim, config_.hidden_size));
-    ASSIGN_OR_RETURN(in.emplace_back(),
-                     reader_.Matrix(prefix + "weights_proj.weight",
-                                    a_.index_n_heads, config_.hidden_size));
-    ASSIGN_OR_RETURN(layer.index_k_norm, Vector(prefix + "k_norm.weight", dim));
-    ASSIGN_OR_RETURN(layer.index_k_bias, Vector(prefix + "k_norm.bias", dim));
-    return absl::OkStatus();
-  }
-
-  // [q | c | k_rope], or [q_a | c | k_rope] with q_b behind a query latent.
-  absl::Status LoadMla(const std::string& prefix, AttentionLayer& layer) {
-    const int hidden = config_.hidden_size;
-    const int rank = a_.kv_lora_rank;
-    const int rope = a_.qk_rope_head_dim;
-    const int head = a_.query_head_dim();
-    const bool q_latent = a_.q_lora_rank > 0;
-    const int q_rows = q_latent ? a_.q_lora_rank : a_.heads * head;
-    const std::string q_name = prefix + (q_latent ? "q_a_proj" : "q_proj");
-    const std::string kv_name = prefix + "kv_a_proj_with_mqa";
-    ASSIGN_OR_RETURN(WeightMatrix q,
-                     reader_.Matrix(q_name + ".weight", q_rows, hidden));
-    ASSIGN_OR_RETURN(WeightMatrix kv_a,
-                     reader_.Matrix(kv_name + ".weight", rank + rope, hidden));
-    if (a_.rope_interleaved) {
-      if (!q_latent) q.Deinterleave(head, rope);
-      kv_a.Deinterleave(rank + rope, rope);
-    }
-    std::vector<WeightMatrix> in = {q, kv_a};
-    if (a_.index_topk > 0) {
-      RETURN_IF_ERROR(LoadIndexer(prefix + "indexer.", in, layer));
-    }
-    layer.in.w = Upload(dtype_, TotalRows(in), hidden, Concatenate(in));
-    if (reader_.Has(q_name + ".bias") || reader_.Has(kv_name + ".bias")) {
-      ASSIGN_OR_RETURN(std::vector<float> bias, Bias(q_name + ".bias", q));
-      ASSIGN_OR_RETURN(const std::vector<float> kv_bias,
-                       Bias(kv_name + ".bias", kv_a));
-      bias.insert(bias.end(), kv_bias.begin(), kv_bias.end());
-      bias.resize(TotalRows(in));
-      layer.in.bias = backend_.NewVector(bias);
-    }
-    ASSIGN_OR_RETURN(
-        layer.kv_a_norm,
-        ScaledNorm(prefix + "kv_a_layernorm.weight", rank, a_.kv_latent_scale));
-    if (q_latent) {
-      ASSIGN_OR_RETURN(layer.q_a_norm,
-                       ScaledNorm(prefix + "q_a_layernorm.weight", q_rows,
-                                  a_.q_latent_scale));
-      ASSIGN_OR_RETURN(
-          WeightMatrix q_b,
-          reader_.Matrix(prefix + "q_b_proj.weight", a_.heads * head, q_rows));
-      if (a_.rope_interleaved) q_b.Deinterleave(head, rope);
-      std::vector<WeightMatrix> queries = {q_b};
-      if (a_.index_topk > 0) {
-        ASSIGN_OR_RETURN(
-            queries.emplace_back(),
-            reader_.Matrix(prefix + "indexer.wq_b.weight",
-                           a_.index_n_heads * a_.index_head_dim, q_rows));
-      }
-      layer.q_b.w =
-          Upload(dtype_, TotalRows(queries), q_rows, Concatenate(queries));
-    }
-
-    // kv_b: per head, W_UK's rows and then W_UV's.
-    const int nope = a_.qk_nope_head_dim;
-    const int v_dim = a_.v_head_dim;
-    ASSIGN_OR_RETURN(const WeightMatrix kv_b,
-                     reader_.Matrix(prefix + "kv_b_proj.weight",
-                                    a_.heads * (nope + v_dim), rank));
-    layer.attention.up = backend_.NewUpProjection(
-        dtype_, a_.heads, rank, nope, rope, v_dim,
-        [&](int row, float* dst) {
-          kv_b.ReadRow(row / nope * (nope + v_dim) + row % nope, dst);
-        },
-        [&](int row, float* dst) {
-          kv_b.ReadRow(row / v_dim * (nope + v_dim) + nope + row % v_dim, dst);
-        });
-    return absl::OkStatus();
   }
 
   absl::StatusOr<FeedForward> LoadMlp(const std::string& prefix,
@@ -369,14 +197,14 @@ class ModelLoader {
     ASSIGN_OR_RETURN(layer.post_attention_norm,
                      Vector(prefix + "post_attention_layernorm" + norm,
                             config_.hidden_size));
-    AttentionLayer& attention = layer.attention;
-    attention.attention.layout = a_.Layout();
-    attention.attention.scale = a_.scale;
-    const std::string attn = layer.names.attention + ".";
-    RETURN_IF_ERROR(a_.kind == AttentionConfig::Kind::kMla
-                        ? LoadMla(attn, attention)
-                        : LoadGqa(attn, attention));
-    ASSIGN_OR_RETURN(attention.out, OutputProjection(attn));
+    // X-EcoMLA's own layers.
+    const bool mla = reader_.Has(prefix + "mla.kv_b_proj.weight");
+    const std::string attention =
+        mla ? prefix + "mla." : layer.names.attention + ".";
+    const LayerWeights weights(reader_, attention, dtype_,
+                               config_.hidden_size, config_.norm_eps, backend_);
+    ASSIGN_OR_RETURN(layer.attention,
+                     LoadAttention(weights, config_.attention[index], index));
     if (config_.IsMoe(index)) {
       ASSIGN_OR_RETURN(layer.moe, LoadMoe(prefix));
     }
@@ -388,7 +216,6 @@ class ModelLoader {
   }
 
   const ModelConfig& config_;
-  const AttentionConfig& a_;
   const WeightReader& reader_;
   const kernels::DType dtype_;
   Backend& backend_;
@@ -396,20 +223,30 @@ class ModelLoader {
 };
 
 void Model::AllocateActivations() {
-  const AttentionConfig& a = config_.attention;
   const auto rows = [&](int cols) {
     return backend_->NewRows(options_.max_step_tokens, cols);
   };
   hidden_ = rows(config_.hidden_size);
   normed_ = rows(config_.hidden_size);
   branch_ = rows(config_.hidden_size);
-  const int q_width = a.heads * a.query_head_dim();
-  const int first_q = a.q_lora_rank > 0 ? a.q_lora_rank : q_width;
-  projected_ = rows(first_q + a.Layout().row_width + a.index_n_heads);
-  if (a.q_lora_rank > 0) {
-    queries_ = rows(q_width + a.index_n_heads * a.index_head_dim);
+  int projected = 0, queries = 0, attended = 0, gating = 0;
+  for (const Layer& l : layers_) {
+    const AttentionLayer& a = l.attention;
+    projected = std::max(projected, a.q_width + a.row_width + a.more_width);
+    queries = std::max(queries, a.q_b_width);
+    attended = std::max(attended, a.attended_width);
+    if (a.time_gate != nullptr) {
+      gating =
+          std::max(gating, a.time_gate->latent + 2 * a.time_gate->width);
+    }
+    if (a.value_mlp != nullptr) {
+      gating = std::max(gating, 3 * a.value_mlp->width);
+    }
   }
-  attended_ = rows(a.heads * a.output_head_dim());
+  projected_ = rows(projected);
+  queries_ = rows(queries);
+  attended_ = rows(attended);
+  gating_ = rows(gating);
   int intermediate = config_.intermediate_size;
   if (config_.moe) {
     intermediate =

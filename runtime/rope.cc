@@ -202,7 +202,8 @@ absl::StatusOr<Rope> RopeFromConfig(int dim, double theta, int max_position,
                    ReadString(scaling, "type", "default"));
   ASSIGN_OR_RETURN(const std::string type,
                    ReadString(scaling, "rope_type", old_type));
-  if (type == "default") return plain;
+  // Up to max_position, where ours ends, `dynamic` does not scale yet.
+  if (type == "default" || type == "dynamic") return plain;
   if (type == "linear") return Linear(plain, scaling);
   if (type == "llama3") return Llama3(plain, scaling);
   if (type == "yarn") return Yarn(plain, theta, max_position, scaling);

@@ -18,8 +18,9 @@
 namespace mla::runtime {
 
 struct Rope {
-  int dim = 0;                  // rotated elements per head
-  std::vector<float> inv_freq;  // [dim / 2]
+  int dim = 0;   // rotated elements per head
+  int sets = 1;  // MHA2MLA: of frequencies, each for as many heads in order
+  std::vector<float> inv_freq;  // [sets * dim / 2]
   // LongRoPE: sequences whose prompt is longer than `long_above` tokens turn
   // with these instead. The prompt decides, once, so that a key never has to
   // be turned again and a resumed sequence gets the same angles.
@@ -30,7 +31,7 @@ struct Rope {
   // Factor of the attention's softmax scale (YaRN's mscale_all_dim, squared).
   float score_factor = 1.0f;
 
-  // cos and sin [dim / 2] at a position.
+  // cos and sin [sets * dim / 2] at a position.
   void Angles(int position, bool long_prompt, float* cos, float* sin) const;
 };
 

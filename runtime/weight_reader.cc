@@ -36,6 +36,17 @@ constexpr std::pair<const char*, const char*> kGgufNames[] = {
     {".block_sparse_moe.experts.%d.w3.", ".ffn_up_exps."},
 };
 
+// The same to the MLRA authors' names (github.com/SongtaoLiu0823/MLRA).
+constexpr std::pair<const char*, const char*> kMlraNames[] = {
+    {"model.embed_tokens.weight", "transformer.wte.weight"},
+    {"model.norm.weight", "layernorm.weight"},
+    {"model.layers.", "transformer.h."},
+    {".self_attn.", ".attn."},
+    {".mlp.gate_proj.", ".mlp.c_fc1."},
+    {".mlp.up_proj.", ".mlp.c_fc2."},
+    {".mlp.down_proj.", ".mlp.c_proj."},
+};
+
 constexpr int kFp8Block = 128;  // DeepSeek-V3, 2412.19437, section 3.3.2
 
 absl::Status WrongShape(const std::string& name, const TensorView& tensor,
@@ -56,38 +67,25 @@ absl::Status CheckWeightType(const std::string& name, kernels::DType type) {
 
 }  // namespace
 
-int WeightMatrix::SourceRow(int row) const {
-  if (rotated_ == 0) return row;
-  const int first = head_rows_ - rotated_;  // of the rotated rows
-  const int in_head = row % head_rows_ - first;
-  if (in_head < 0) return row;
-  const int half = rotated_ / 2;
-  return row + (in_head % half) * 2 + in_head / half - in_head;
-}
-
 void WeightMatrix::ReadRow(int row, float* dst) const {
-  row = SourceRow(row);
   kernels::Dequantize(type_, data_ + row * row_bytes_, cols_, dst);
   if (scales_ == nullptr) return;
   const float* scales = &(*scales_)[size_t(row / kFp8Block) * scale_cols_];
   for (int c = 0; c < cols_; ++c) dst[c] *= scales[c / kFp8Block];
 }
 
-void WeightMatrix::Deinterleave(int head_rows, int rotated) {
-  head_rows_ = head_rows;
-  rotated_ = rotated;
-}
-
 absl::StatusOr<const TensorView*> WeightReader::Find(
     const std::string& name) const {
-  if (checkpoint_.format() != CheckpointFormat::kGguf) {
-    return checkpoint_.Get(name);
+  std::string own = name;
+  const auto translate = [&own](const auto& names) {
+    for (const auto& [from, to] : names) absl::StrReplaceAll({{from, to}}, &own);
+  };
+  if (checkpoint_.format() == CheckpointFormat::kGguf) {
+    translate(kGgufNames);
+  } else if (checkpoint_.Find("transformer.h.0.attn.c_proj.weight")) {
+    translate(kMlraNames);
   }
-  std::string gguf_name = name;
-  for (const auto& [from, to] : kGgufNames) {
-    absl::StrReplaceAll({{from, to}}, &gguf_name);
-  }
-  return checkpoint_.Get(gguf_name);
+  return checkpoint_.Get(own);
 }
 
 bool WeightReader::Has(const std::string& name) const {

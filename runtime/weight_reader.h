@@ -23,13 +23,6 @@ class WeightMatrix {
 
   // Row `row` as floats, [cols].
   void ReadRow(int row, float* dst) const;
-  // Where the file has row `row`; Deinterleave moves rows.
-  int SourceRow(int row) const;
-
-  // Rows in blocks of `head_rows`, whose last `rotated` rows the file keeps as
-  // pairs (2i, 2i+1), are read as (i, i + rotated / 2) from now on.
-  void Deinterleave(int head_rows, int rotated);
-
  private:
   friend class WeightReader;
 
@@ -38,8 +31,6 @@ class WeightMatrix {
   int rows_ = 0;
   int cols_ = 0;
   size_t row_bytes_ = 0;
-  int head_rows_ = 0;  // 0: rows are read in the file's order
-  int rotated_ = 0;
   // FP8: a factor for each block of 128 x 128, [ceil(rows/128), scale_cols_].
   std::shared_ptr<const std::vector<float>> scales_;
   int scale_cols_ = 0;

@@ -1,6 +1,8 @@
 // Tested by tests/server/admin_service_test.cc.
 #include "server/admin_service.h"
 
+#include <cmath>
+
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "mla/serving/v1/admin.grpc.pb.h"
@@ -38,7 +40,8 @@ class AdminService final : public v1::AdminService::Service {
     const runtime::EngineStats stats = engine_.Stats();
     out->set_block_bytes(stats.cache.block_bytes);
     out->set_block_tokens(stats.cache.block_tokens);
-    out->set_bytes_per_token(stats.cache.bytes_per_token);
+    out->set_bytes_per_token(
+        static_cast<uint64_t>(std::ceil(stats.cache.bytes_per_token)));
     out->set_total_blocks(stats.cache.total_blocks);
     out->set_free_blocks(stats.cache.free_blocks);
     out->set_active_blocks(stats.cache.active_blocks);

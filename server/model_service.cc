@@ -3,9 +3,11 @@
 
 #include <grpcpp/support/server_callback.h>
 
+#include <cmath>
 #include <utility>
 
 #include "mla/serving/v1/model.grpc.pb.h"
+#include "runtime/attention/attention_form.h"
 #include "server/grpc_status.h"
 #include "server/request_conversion.h"
 
@@ -17,12 +19,12 @@ namespace v1 = serving::v1;
 void DescribeAttention(const runtime::AttentionConfig& attention,
                        v1::AttentionLayout& out) {
   const kernels::AttnLayout layout = attention.Layout();
-  const bool mla = attention.kind == runtime::AttentionConfig::Kind::kMla;
-  out.set_kind(mla ? "mla" : "gqa");
+  out.set_kind(runtime::FormOf(attention.kind).name);
   out.set_heads(attention.heads);
   out.set_latent_groups(layout.groups);
   out.set_row_width(layout.row_width);
-  if (!mla) return;
+  out.set_tokens_per_row(layout.time_stride);
+  if (attention.kind != runtime::AttentionKind::kMla) return;
   out.set_kv_lora_rank(attention.kv_lora_rank);
   out.set_qk_nope_head_dim(attention.qk_nope_head_dim);
   out.set_qk_rope_head_dim(attention.qk_rope_head_dim);
@@ -77,8 +79,9 @@ v1::Model Describe(const runtime::LoadedModel& model,
   out.set_has_tokenizer(model.tokenizer != nullptr);
   out.set_has_chat_template(model.chat_template.ok());
   for (const int32_t id : model.eos_token_ids) out.add_eos_token_ids(id);
-  DescribeAttention(config.attention, *out.mutable_attention());
-  out.set_kv_bytes_per_token(config.KvBytesPerToken(kv_dtype));
+  DescribeAttention(config.attention[0], *out.mutable_attention());
+  out.set_kv_bytes_per_token(
+      static_cast<uint64_t>(std::ceil(config.KvBytesPerToken(kv_dtype))));
   out.set_kv_dtype(kernels::Name(kv_dtype));
   out.set_weights_dtype(kernels::Name(weights_dtype));
   return out;

@@ -31,10 +31,16 @@ int SplitTokens(int tokens) {
 
 struct QueryRow {
   int row;     // of q and out
-  int tokens;  // it sees [0, tokens)
+  int tokens;  // cached rows: it sees [0, tokens)
   const int32_t* block_table;
   int splits;
-  int first_task;  // of its groups * splits
+  size_t first_partial;  // of its virtual heads * splits
+
+  // Of a group's heads in a split, one after the other.
+  size_t Partial(const AttnLayout& layout, int group, int split) const {
+    return first_partial + size_t(layout.FirstHead(group)) * splits +
+           size_t(split) * layout.GroupHeads(group);
+  }
 };
 
 struct Task {
@@ -52,38 +58,39 @@ struct Decode {
   Rows out;
 
   const AttnLayout& layout() const { return op.layout; }
+  // Of a query and a key in a tile.
+  int key_length() const {
+    return op.absorbs_keys() ? layout().key_length() : op.query_dim();
+  }
 };
 
-// Queries in the space of the rows, times scale * log2(e):
-// [q_nope W_UK | q_rope], or q itself. [rows, heads * key_length]
+// Queries in the space of a tile's keys, times scale * log2(e):
+// [q_nope W_UK | q_rope], or q itself. [rows, virtual heads * key_length]
 Rows AbsorbQueries(const Decode& d, int first_row, int rows) {
   const AttnLayout& layout = d.layout();
-  const int key_length = layout.key_length();
-  const size_t width = size_t(layout.heads) * key_length;
+  const int key_length = d.key_length();
+  const int query_dim = d.op.query_dim();
+  const size_t width = size_t(layout.virtual_heads()) * key_length;
   Rows absorbed{d.cpu.OpScratch().Take<float>(rows * width), rows,
                 static_cast<int>(width), width};
-  const Rows q = d.q.Slice(first_row, rows);
   const float scale = d.op.scale * kLog2E;
-  d.cpu.pool().Run(layout.heads, [&](int head, int thread) {
+  d.cpu.pool().Run(layout.virtual_heads(), [&](int head, int thread) {
     const Rows dst = absorbed.Columns(head * key_length, key_length);
-    if (const UpProjection* up = d.op.up) {
+    const Rows src =
+        d.q.Slice(first_row, rows)
+            .Columns(head % layout.heads * query_dim, query_dim);
+    int done = 0, nope = 0;
+    if (d.op.absorbs_keys()) {
       Scratch& scratch = d.cpu.ThreadScratch(thread);
       scratch.Reset();
-      const int nope = up->qk_nope_head_dim;
-      const int rope = up->qk_rope_head_dim;
-      const Rows src = q.Columns(head * (nope + rope), nope + rope);
-      LinearSerial(d.cpu.inner(), scratch, src.Columns(0, nope),
-                   up->k_absorbed[head], dst.Columns(0, layout.key[0].length));
-      for (int row = 0; row < rows; ++row) {
-        std::copy_n(src[row] + nope, rope, dst[row] + layout.key[0].length);
-      }
-    } else {
-      const Rows src = q.Columns(head * key_length, key_length);
-      for (int row = 0; row < rows; ++row) {
-        std::copy_n(src[row], key_length, dst[row]);
-      }
+      const PackedMatrix& w = d.op.up->k_absorbed[head];
+      done = w.n();
+      nope = w.k();
+      LinearSerial(d.cpu.inner(), scratch, src.Columns(0, nope), w,
+                   dst.Columns(0, done));
     }
     for (int row = 0; row < rows; ++row) {
+      std::copy_n(src[row] + nope, query_dim - nope, dst[row] + done);
       for (int j = 0; j < key_length; ++j) dst[row][j] *= scale;
     }
   });
@@ -98,14 +105,23 @@ void RunSplit(const Decode& d, const QueryRow& query, const Task& task,
   const int split_tokens = SplitTokens(query.tokens);
   const int first = task.split * split_tokens;
   const int end = std::min(first + split_tokens, query.tokens);
-  const int heads = layout.heads_per_group();
+  const int heads = layout.GroupHeads(task.group);
   RunningSoftmax state(scratch, heads, layout.value_length());
-  Tile tile(scratch, layout.key_length(), layout.value_length());
+  Tile tile(scratch, d.key_length(), layout.value_length());
   for (int start = first; start < end; start += kTileTokens) {
-    const TileRows rows(d.cache, query.block_table, start, end);
-    LoadSlices(d.cpu.inner(), layout, task.group, d.cache.dtype, rows, tile);
+    TileRows rows(d.cache, query.block_table, start, end);
+    if (layout.time_stride > 1 && start + rows.count == query.tokens) {
+      rows.row[rows.count - 1] =
+          d.op.newest_rows + query.row * d.cache.row_bytes();
+    }
+    if (layout.rotate_on_read) {
+      LoadRotated(d.cpu.inner(), scratch, d.op, task.group, d.cache.dtype, rows,
+                  tile);
+    } else {
+      LoadSlices(d.cpu.inner(), layout, task.group, d.cache.dtype, rows, tile);
+    }
     std::fill_n(state.visible, heads, rows.count);
-    state.Fold(d.cpu.inner(), q, layout.key_length(), tile, rows.count);
+    state.Fold(d.cpu.inner(), q, d.key_length(), tile, rows.count);
   }
   std::copy_n(state.max, heads, max);
   std::copy_n(state.sum, heads, sum);
@@ -129,11 +145,12 @@ void MergeSplits(const InnerKernels& inner, int splits, const float* max,
   }
 }
 
-std::vector<QueryRow> QueryRows(const SequenceSpan* spans, int num_spans) {
+std::vector<QueryRow> QueryRows(const AttnLayout& layout,
+                                const SequenceSpan* spans, int num_spans) {
   std::vector<QueryRow> rows;
   for (int s = 0; s < num_spans; ++s) {
     for (int i = 0; i < spans[s].num_rows; ++i) {
-      const int tokens = spans[s].first_position + i + 1;
+      const int tokens = (spans[s].first_position + i) / layout.time_stride + 1;
       const int split_tokens = SplitTokens(tokens);
       rows.push_back({spans[s].first_row + i, tokens, spans[s].block_table,
                       (tokens + split_tokens - 1) / split_tokens, 0});
@@ -142,10 +159,31 @@ std::vector<QueryRow> QueryRows(const SequenceSpan* spans, int num_spans) {
   return rows;
 }
 
+// out = sum over branches of W_UV merged, per head.
+void ProjectValues(const Decode& d, Rows merged, Rows out) {
+  const AttnLayout& layout = d.layout();
+  const int width = layout.value_length();
+  const int dim = d.op.output_dim();
+  d.cpu.pool().Run(layout.heads, [&](int head, int thread) {
+    Scratch& scratch = d.cpu.ThreadScratch(thread);
+    scratch.Reset();
+    const Rows dst = out.Columns(head * dim, dim);
+    const Rows part{scratch.Take<float>(size_t(out.rows) * dim), out.rows, dim,
+                    size_t(dim)};
+    for (int branch = 0; branch < layout.branches; ++branch) {
+      const int v = branch * layout.heads + head;
+      LinearSerial(d.cpu.inner(), scratch, merged.Columns(v * width, width),
+                   d.op.up->v[v], branch == 0 ? dst : part);
+      for (int row = 0; branch > 0 && row < out.rows; ++row) {
+        d.cpu.inner().add_scaled(part[row], 1.0f, dim, dst[row]);
+      }
+    }
+  });
+}
+
 // Queries [first, end) of consecutive rows, start to finish.
 void RunWave(const Decode& d, QueryRow* queries, int count) {
   const AttnLayout& layout = d.layout();
-  const int heads = layout.heads_per_group();
   const int width = layout.value_length();
   Scratch& scratch = d.cpu.OpScratch();
   scratch.Reset();
@@ -153,57 +191,50 @@ void RunWave(const Decode& d, QueryRow* queries, int count) {
   const Rows absorbed = AbsorbQueries(d, first_row, count);
 
   std::vector<Task> tasks;
+  size_t partials = 0;
   for (int i = 0; i < count; ++i) {
-    queries[i].first_task = static_cast<int>(tasks.size());
+    queries[i].first_partial = partials;
+    partials += size_t(layout.virtual_heads()) * queries[i].splits;
     for (int group = 0; group < layout.groups; ++group) {
       for (int split = 0; split < queries[i].splits; ++split) {
         tasks.push_back({i, group, split});
       }
     }
   }
-  // Partials, one line of `heads` per task.
-  float* max = scratch.Take<float>(tasks.size() * heads);
-  float* sum = scratch.Take<float>(tasks.size() * heads);
-  float* partial = scratch.Take<float>(tasks.size() * heads * width);
+  float* max = scratch.Take<float>(partials);
+  float* sum = scratch.Take<float>(partials);
+  float* partial = scratch.Take<float>(partials * width);
   d.cpu.pool().Run(static_cast<int>(tasks.size()), [&](int t, int thread) {
     const Task& task = tasks[t];
     Scratch& local = d.cpu.ThreadScratch(thread);
     local.Reset();
-    const size_t line = size_t(t) * heads;
-    RunSplit(
-        d, queries[task.query], task,
-        absorbed[task.query] + size_t(task.group) * heads * layout.key_length(),
-        local, max + line, sum + line, partial + line * width);
+    const QueryRow& query = queries[task.query];
+    const size_t at = query.Partial(layout, task.group, task.split);
+    RunSplit(d, query, task,
+             absorbed[task.query] +
+                 size_t(layout.FirstHead(task.group)) * d.key_length(),
+             local, max + at, sum + at, partial + at * width);
   });
 
-  const size_t merged_width = size_t(layout.heads) * width;
-  Rows merged = d.out.Slice(first_row, count);
-  if (d.op.up != nullptr) {
+  const Rows out = d.out.Slice(first_row, count);
+  Rows merged = out;
+  if (d.op.projects_values()) {
+    const size_t merged_width = size_t(layout.virtual_heads()) * width;
     merged = {scratch.Take<float>(count * merged_width), count,
               static_cast<int>(merged_width), merged_width};
   }
   d.cpu.pool().Run(count * layout.groups, [&](int index, int) {
     const int i = index / layout.groups;
     const int group = index % layout.groups;
-    const size_t first =
-        size_t(queries[i].first_task + group * queries[i].splits) * heads;
+    const int heads = layout.GroupHeads(group);
+    const size_t first = queries[i].Partial(layout, group, 0);
     for (int h = 0; h < heads; ++h) {
       MergeSplits(d.cpu.inner(), queries[i].splits, max + first + h,
                   sum + first + h, partial + (first + h) * width, heads, width,
-                  merged[i] + (size_t(group) * heads + h) * width);
+                  merged[i] + (size_t(layout.FirstHead(group)) + h) * width);
     }
   });
-
-  if (const UpProjection* up = d.op.up) {
-    const Rows out = d.out.Slice(first_row, count);
-    d.cpu.pool().Run(layout.heads, [&](int head, int thread) {
-      Scratch& local = d.cpu.ThreadScratch(thread);
-      local.Reset();
-      LinearSerial(d.cpu.inner(), local, merged.Columns(head * width, width),
-                   up->v[head],
-                   out.Columns(head * up->v_head_dim, up->v_head_dim));
-    });
-  }
+  if (d.op.projects_values()) ProjectValues(d, merged, out);
 }
 
 }  // namespace
@@ -211,13 +242,13 @@ void RunWave(const Decode& d, QueryRow* queries, int count) {
 void AttendDecode(CpuContext& cpu, const AttentionOp& op,
                   const CacheRows& cache, const SequenceSpan* spans,
                   int num_spans, Rows q, Rows out) {
-  std::vector<QueryRow> queries = QueryRows(spans, num_spans);
-  const AttnLayout& layout = op.layout;
-  const size_t row_bytes =
-      sizeof(float) * layout.heads *
-      (layout.key_length() + (kMaxSplits + 1) * (layout.value_length() + 2));
-  const size_t wave = std::max<size_t>(1, kWaveBytes / row_bytes);
+  std::vector<QueryRow> queries = QueryRows(op.layout, spans, num_spans);
   const Decode decode{cpu, op, cache, q, out};
+  const size_t row_bytes =
+      sizeof(float) * op.layout.virtual_heads() *
+      (decode.key_length() +
+       (kMaxSplits + 1) * (op.layout.value_length() + 2));
+  const size_t wave = std::max<size_t>(1, kWaveBytes / row_bytes);
   for (size_t first = 0; first < queries.size(); first += wave) {
     RunWave(decode, queries.data() + first,
             static_cast<int>(std::min(wave, queries.size() - first)));

@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_tile.h"
+#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/linear.h"
 
 namespace mla::kernels {
@@ -15,7 +16,7 @@ namespace {
 
 // Queries per task where loading a tile is cheap (slices of the row)...
 constexpr int kSliceQueries = 64;
-// ...and where it means up-projecting 64 latents for one head.
+// ...and, of all heads that share it, where it means building 64 keys.
 constexpr int kMaterialisedQueries = 1024;
 
 struct Task {
@@ -42,106 +43,196 @@ std::vector<Task> Cut(const SequenceSpan* spans, int num_spans, int parts,
   return tasks;
 }
 
-// Up-projects one tile of latents to one head's keys and values.
-void Materialise(const InnerKernels& inner, Scratch& scratch,
-                 const AttentionOp& op, int head, DType dtype,
-                 const TileRows& rows, float* latents, float* keys,
-                 Tile& tile) {
-  const UpProjection& up = *op.up;
-  const int rank = op.layout.key[0].length;
-  const int nope = up.qk_nope_head_dim;
-  for (int t = 0; t < rows.count; ++t) {
-    inner.to_float(dtype, rows.row[t], rank, latents + size_t(t) * rank);
-  }
-  const Rows c{latents, rows.count, rank, size_t(rank)};
-  const int v = up.v_head_dim;
-  LinearSerial(inner, scratch, c, up.k[head],
-               {keys, rows.count, nope, size_t(nope)});
-  LinearSerial(inner, scratch, c, up.v[head],
-               {tile.v, rows.count, v, size_t(v)});
+// What one call works with.
+struct Prefill {
+  CpuContext& cpu;
+  const AttentionOp& op;
+  const CacheRows& cache;
+  Rows q;
+  Rows out;
+};
 
+// Up-projects one tile of rows to a virtual head's keys and values.
+void Materialise(const Prefill& p, Scratch& scratch, int head,
+                 const TileRows& rows, Tile& tile) {
+  const InnerKernels& inner = p.cpu.inner();
+  const AttnLayout& layout = p.op.layout;
+  const Scratch::Mark mark = scratch.GetMark();
+  const int group = layout.GroupOf(head);
+  const auto gather = [&](const Slice(&slices)[2], int length) {
+    const Rows view{scratch.Take<float>(size_t(rows.count) * length),
+                    rows.count, length, size_t(length)};
+    GatherSlices(inner, slices, group, p.cache.dtype, rows, view.data, length);
+    return view;
+  };
+  const Rows view = gather(layout.key, layout.key_length());
+  const PackedMatrix& w_uk = p.op.up->k[head];
+  const int dim = p.op.query_dim();
+  const Rows keys{scratch.Take<float>(size_t(rows.count) * dim), rows.count,
+                  dim, size_t(dim)};
+  LinearSerial(inner, scratch, view.Columns(0, w_uk.k()), w_uk,
+               keys.Columns(0, w_uk.n()));
   const void* key_rows[kTileTokens];
-  for (int t = 0; t < rows.count; ++t) key_rows[t] = keys + size_t(t) * nope;
-  inner.pack_keys(DType::kF32, key_rows, rows.count, 0, nope, tile.k_t);
-  inner.pack_keys(dtype, rows.row, rows.count, op.layout.key[1].offset,
-                  up.qk_rope_head_dim, tile.k_t + size_t(nope) * kTileTokens);
+  for (int t = 0; t < rows.count; ++t) {
+    std::copy(view[t] + w_uk.k(), view[t] + view.cols, keys[t] + w_uk.n());
+    key_rows[t] = keys[t];
+  }
+  inner.pack_keys(DType::kF32, key_rows, rows.count, 0, dim, tile.k_t);
+
+  const int v_dim = p.op.output_dim();
+  if (p.op.projects_values()) {
+    LinearSerial(inner, scratch, gather(layout.value, layout.value_length()),
+                 p.op.up->v[head],
+                 {tile.v, rows.count, v_dim, size_t(v_dim)});
+  } else {
+    GatherSlices(inner, layout.value, group, p.cache.dtype, rows, tile.v,
+                 v_dim);
+  }
+  scratch.Rewind(mark);
 }
 
-// Runs one task; `load(rows, tile)` fills a tile, `heads` query heads from
-// `first_head` on read it.
+// Attends for the task's queries of `heads` heads from `first_head` on; `load`
+// fills a tile. Returns [queries * heads, width], in that order.
 template <typename Load>
-void RunTask(CpuContext& cpu, Scratch& scratch, const AttentionOp& op,
-             const CacheRows& cache, const Task& task, int first_head,
-             int heads, int key_length, int value_length, Rows q, Rows out,
-             Load&& load) {
+Rows RunTask(const Prefill& p, Scratch& scratch, const Task& task,
+             int first_head, int heads, int width, const Load& load) {
   const SequenceSpan& span = *task.span;
+  const int dim = p.op.query_dim();
   const int rows = task.count * heads;
-  float* queries = scratch.Take<float>(size_t(rows) * key_length);
-  const float scale = op.scale * kLog2E;
+  float* queries = scratch.Take<float>(size_t(rows) * dim);
+  const float scale = p.op.scale * kLog2E;
   for (int i = 0; i < task.count; ++i) {
     const float* src =
-        q[span.first_row + task.first + i] + size_t(first_head) * key_length;
-    float* dst = queries + size_t(i) * heads * key_length;
-    for (int j = 0; j < heads * key_length; ++j) dst[j] = src[j] * scale;
+        p.q[span.first_row + task.first + i] + size_t(first_head) * dim;
+    float* dst = queries + size_t(i) * heads * dim;
+    for (int j = 0; j < heads * dim; ++j) dst[j] = src[j] * scale;
   }
 
-  RunningSoftmax state(scratch, rows, value_length);
-  Tile tile(scratch, key_length, value_length);
+  RunningSoftmax state(scratch, rows, width);
+  Tile tile(scratch, dim, width);
   const int first_position = span.first_position + task.first;
   const int end = first_position + task.count;
   for (int start = 0; start < end; start += kTileTokens) {
-    const TileRows tile_rows(cache, span.block_table, start, end);
+    const TileRows tile_rows(p.cache, span.block_table, start, end);
     load(tile_rows, tile);
     for (int row = 0; row < rows; ++row) {
       const int seen = first_position + row / heads + 1 - start;
       state.visible[row] = std::clamp(seen, 0, tile_rows.count);
     }
-    state.Fold(cpu.inner(), queries, key_length, tile, tile_rows.count);
+    state.Fold(p.cpu.inner(), queries, dim, tile, tile_rows.count);
   }
   for (int row = 0; row < rows; ++row) {
-    const int head = first_head + row % heads;
-    state.Normalize(row, out[span.first_row + task.first + row / heads] +
-                             size_t(head) * value_length);
+    state.Normalize(row, state.out + size_t(row) * width);
+  }
+  return {state.out, rows, width, size_t(width)};
+}
+
+// The heads of one group, which share its keys.
+void RunGroup(const Prefill& p, Scratch& scratch, const Task& task) {
+  const InnerKernels& inner = p.cpu.inner();
+  const AttnLayout& layout = p.op.layout;
+  const int group = task.part;
+  const int first_head = layout.FirstHead(group);
+  const int heads = layout.GroupHeads(group);
+  const Rows result = RunTask(
+      p, scratch, task, first_head, heads, layout.value_length(),
+      [&](const TileRows& rows, Tile& tile) {
+        if (layout.rotate_on_read) {
+          LoadRotated(inner, scratch, p.op, group, p.cache.dtype, rows, tile);
+        } else {
+          LoadSlices(inner, layout, group, p.cache.dtype, rows, tile);
+        }
+      });
+  const int dim = p.op.output_dim();
+  for (int h = 0; h < heads; ++h) {
+    const Rows out =
+        p.out.Slice(task.span->first_row + task.first, task.count)
+            .Columns((first_head + h) * dim, dim);
+    const Rows head{result[h], task.count, result.cols, heads * result.stride};
+    if (p.op.projects_values()) {
+      LinearSerial(inner, scratch, head, p.op.up->v[first_head + h], out);
+      continue;
+    }
+    for (int i = 0; i < task.count; ++i) std::copy_n(head[i], dim, out[i]);
+  }
+}
+
+// One head, whose branches are summed.
+void RunHead(const Prefill& p, Scratch& scratch, const Task& task) {
+  const int dim = p.op.output_dim();
+  const Rows out = p.out.Slice(task.span->first_row + task.first, task.count)
+                       .Columns(task.part * dim, dim);
+  for (int branch = 0; branch < p.op.layout.branches; ++branch) {
+    const int virtual_head = branch * p.op.layout.heads + task.part;
+    const Scratch::Mark mark = scratch.GetMark();
+    const Rows result =
+        RunTask(p, scratch, task, task.part, 1, dim,
+                [&](const TileRows& rows, Tile& tile) {
+                  Materialise(p, scratch, virtual_head, rows, tile);
+                });
+    for (int i = 0; i < task.count; ++i) {
+      if (branch == 0) {
+        std::copy_n(result[i], dim, out[i]);
+      } else {
+        p.cpu.inner().add_scaled(result[i], 1.0f, dim, out[i]);
+      }
+    }
+    scratch.Rewind(mark);
   }
 }
 
 }  // namespace
 
+void LoadRotated(const InnerKernels& inner, Scratch& scratch,
+                 const AttentionOp& op, int group, DType dtype,
+                 const TileRows& rows, Tile& tile) {
+  const Scratch::Mark mark = scratch.GetMark();
+  const AttnLayout& layout = op.layout;
+  const int length = layout.key_length();
+  const Rows view{scratch.Take<float>(size_t(rows.count) * length), rows.count,
+                  length, size_t(length)};
+  GatherSlices(inner, layout.key, group, dtype, rows, view.data, length);
+  Rows keys = view;
+  if (op.projects_keys()) {
+    const PackedMatrix& w = op.up->k[group];
+    const int dim = op.query_dim();
+    keys = {scratch.Take<float>(size_t(rows.count) * dim), rows.count, dim,
+            size_t(dim)};
+    LinearSerial(inner, scratch, view.Columns(0, w.k()), w,
+                 keys.Columns(0, w.n()));
+    for (int t = 0; t < rows.count; ++t) {
+      std::copy(view[t] + w.k(), view[t] + length, keys[t] + w.n());
+    }
+  }
+  const void* key_rows[kTileTokens];
+  for (int t = 0; t < rows.count; ++t) {
+    RotateHead(op.cos.cols, op.cos[rows.first + t], op.sin[rows.first + t],
+               keys[t]);
+    key_rows[t] = keys[t];
+  }
+  inner.pack_keys(DType::kF32, key_rows, rows.count, 0, keys.cols, tile.k_t);
+  GatherSlices(inner, layout.value, group, dtype, rows, tile.v,
+               layout.value_length());
+  scratch.Rewind(mark);
+}
+
 void AttendPrefill(CpuContext& cpu, const AttentionOp& op,
                    const CacheRows& cache, const SequenceSpan* spans,
                    int num_spans, Rows q, Rows out) {
   const AttnLayout& layout = op.layout;
-  const InnerKernels& inner = cpu.inner();
-  const bool slices = op.up == nullptr;
-  const std::vector<Task> tasks =
-      Cut(spans, num_spans, slices ? layout.groups : layout.heads,
-          slices ? kSliceQueries : kMaterialisedQueries);
+  const Prefill prefill{cpu, op, cache, q, out};
+  const bool by_head = op.absorbs_keys();
+  const int parts = by_head ? layout.heads : layout.groups;
+  int queries = kSliceQueries;
+  if (by_head || layout.rotate_on_read) {
+    const int sharing = std::max(1, layout.heads / parts);
+    queries = std::max(queries, kMaterialisedQueries / sharing);
+  }
+  const std::vector<Task> tasks = Cut(spans, num_spans, parts, queries);
   cpu.pool().Run(static_cast<int>(tasks.size()), [&](int index, int thread) {
-    const Task& task = tasks[index];
     Scratch& scratch = cpu.ThreadScratch(thread);
     scratch.Reset();
-    if (slices) {
-      const int heads = layout.heads_per_group();
-      RunTask(cpu, scratch, op, cache, task, task.part * heads, heads,
-              layout.key_length(), layout.value_length(), q, out,
-              [&](const TileRows& rows, Tile& tile) {
-                LoadSlices(inner, layout, task.part, cache.dtype, rows, tile);
-              });
-      return;
-    }
-    const UpProjection& up = *op.up;
-    const int rank = layout.key[0].length;
-    float* latents = scratch.Take<float>(size_t{kTileTokens} * rank);
-    float* keys =
-        scratch.Take<float>(size_t{kTileTokens} * up.qk_nope_head_dim);
-    RunTask(cpu, scratch, op, cache, task, task.part, 1,
-            up.qk_nope_head_dim + up.qk_rope_head_dim, up.v_head_dim, q, out,
-            [&](const TileRows& rows, Tile& tile) {
-              const Scratch::Mark mark = scratch.GetMark();
-              Materialise(inner, scratch, op, task.part, cache.dtype, rows,
-                          latents, keys, tile);
-              scratch.Rewind(mark);
-            });
+    (by_head ? RunHead : RunGroup)(prefill, scratch, tasks[index]);
   });
 }
 

@@ -1,5 +1,5 @@
-// One tile of cached tokens, and the running softmax of the queries that read
-// it: what AttendDecode and AttendPrefill share.
+// One tile of cached rows, and the running softmax of the queries that read it:
+// what AttendDecode and AttendPrefill share.
 // Threads: one task owns each.
 #ifndef MLA_KERNELS_CPU_ATTENTION_TILE_H_
 #define MLA_KERNELS_CPU_ATTENTION_TILE_H_
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/attn_layout.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/context.h"
 #include "kernels/views.h"
 
@@ -15,14 +15,15 @@ namespace mla::kernels {
 
 inline constexpr float kLog2E = 1.4426950408889634f;
 
-// Row pointers of tokens [first, first + count) of a sequence.
+// Pointers to rows [first, first + count) of a sequence.
 struct TileRows {
   const void* row[kTileTokens];
+  int first = 0;
   int count = 0;
 
   TileRows(const CacheRows& cache, const int32_t* block_table, int first,
            int end)
-      : count(std::min(end - first, kTileTokens)) {
+      : first(first), count(std::min(end - first, kTileTokens)) {
     for (int t = 0; t < count; ++t) row[t] = cache.Row(block_table, first + t);
   }
 };
@@ -37,6 +38,23 @@ struct Tile {
         v(scratch.Take<float>(size_t{kTileTokens} * value_length)) {}
 };
 
+// Fills `dst`, `stride` apart, with the slices that `group` reads of each row.
+inline void GatherSlices(const InnerKernels& inner, const Slice (&slices)[2],
+                         int group, DType dtype, const TileRows& rows,
+                         float* dst, size_t stride) {
+  for (int t = 0; t < rows.count; ++t) {
+    float* out = dst + t * stride;
+    for (const Slice& slice : slices) {
+      const int offset = slice.offset + group * slice.group_stride;
+      inner.to_float(
+          dtype,
+          static_cast<const std::byte*>(rows.row[t]) + offset * SizeOf(dtype),
+          slice.length, out);
+      out += slice.length;
+    }
+  }
+}
+
 // Fills the tile with the slices that `group` reads.
 inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
                        int group, DType dtype, const TileRows& rows,
@@ -48,18 +66,14 @@ inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
                     keys);
     keys += size_t{kTileTokens} * slice.length;
   }
-  for (int t = 0; t < rows.count; ++t) {
-    float* value = tile.v + size_t(t) * layout.value_length();
-    for (const Slice& slice : layout.value) {
-      const int offset = slice.offset + group * slice.group_stride;
-      inner.to_float(
-          dtype,
-          static_cast<const std::byte*>(rows.row[t]) + offset * SizeOf(dtype),
-          slice.length, value);
-      value += slice.length;
-    }
-  }
+  GatherSlices(inner, layout.value, group, dtype, rows, tile.v,
+               layout.value_length());
 }
+
+// The same for keys that are built and rotated on read. Scratch is given back.
+void LoadRotated(const InnerKernels& inner, Scratch& scratch,
+                 const AttentionOp& op, int group, DType dtype,
+                 const TileRows& rows, Tile& tile);
 
 // Max, sum and output of `rows` queries over the tiles folded in so far.
 struct RunningSoftmax {

@@ -18,6 +18,8 @@ void ForEachRow(CpuContext& cpu, int rows, int cols, Fn&& fn) {
   }
 }
 
+}  // namespace
+
 void RotateHead(int half, const float* cos, const float* sin, float* x) {
   for (int i = 0; i < half; ++i) {
     const float a = x[i];
@@ -26,8 +28,6 @@ void RotateHead(int half, const float* cos, const float* sin, float* x) {
     x[i + half] = b * cos[i] + a * sin[i];
   }
 }
-
-}  // namespace
 
 void RmsNorm(CpuContext& cpu, Rows x, const float* w, float eps, Rows y) {
   ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
@@ -76,7 +76,8 @@ void AddScaled(CpuContext& cpu, Rows x, float scale, Rows y) {
 void Rope(CpuContext& cpu, const RopeArgs& args, Rows x) {
   ForEachRow(cpu, x.rows, args.heads * args.dim, [&](int row, int) {
     for (int head = 0; head < args.heads; ++head) {
-      RotateHead(args.dim / 2, args.cos[row], args.sin[row],
+      const int set = head * args.sets / args.heads * (args.dim / 2);
+      RotateHead(args.dim / 2, args.cos[row] + set, args.sin[row] + set,
                  x[row] + head * args.head_stride);
     }
   });

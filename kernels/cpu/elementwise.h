@@ -27,15 +27,19 @@ void AddScaled(CpuContext& cpu, Rows x, float scale, Rows y);
 
 // Rotary position embedding (2104.09864) of every head's `dim` elements, in
 // place: pair (i, i + dim / 2) is turned by the angle whose cosine and sine
-// stand in column i of the tables, [rows, dim / 2].
+// stand in column i of the tables, [rows, sets * dim / 2]: heads turn by the
+// sets of angles in their order, equally many by each.
 struct RopeArgs {
   int heads = 1;
   int head_stride = 0;
   int dim = 0;
+  int sets = 1;
   Rows cos;
   Rows sin;
 };
 void Rope(CpuContext& cpu, const RopeArgs& args, Rows x);
+// The same for one head's pairs (i, i + half), on the calling thread.
+void RotateHead(int half, const float* cos, const float* sin, float* x);
 
 // Stores row i of x as the cache row at slots[i].
 void WriteRows(CpuContext& cpu, Rows x, DType dtype, std::byte* const* slots);

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runtime/status_macros.h"
+#include "runtime/attention/attention_form.h"
 #include "runtime/verify/golden_file.h"
 #include "runtime/verify/sequence_runner.h"
 
@@ -227,10 +228,14 @@ size_t LongestSequence(const GoldenFile& golden) {
 
 // Tensors that a layer rounds: two per projection, and the cache row.
 int RoundedTensors(const ModelConfig& config) {
-  const AttentionConfig& a = config.attention;
-  int projections = 4;  // in and out of attention and feed-forward
-  if (a.kind == AttentionConfig::Kind::kMla) projections += 2;  // W_UK, W_UV
-  if (a.q_lora_rank > 0) ++projections;
+  int attention = 0;
+  for (const AttentionConfig& a : config.attention) {
+    int layer = 2;                                   // in and out
+    if (FormOf(a.kind).up_parameters(a) > 0) layer += 2;  // W_UK, W_UV
+    if (a.q_lora_rank > 0) ++layer;
+    attention = std::max(attention, layer);
+  }
+  int projections = attention + 2;  // and the feed-forward's
   if (config.moe && config.moe->shared_intermediate_size > 0) projections += 2;
   return 2 * projections + 1;
 }

@@ -58,12 +58,13 @@ absl::StatusOr<std::unique_ptr<SequenceRunner>> SequenceRunner::Create(
     Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
     Model* routing) {
   std::unique_ptr<SequenceRunner> runner(new SequenceRunner(model, routing));
+  block_tokens = model.config().RoundBlockTokens(block_tokens);
   const int blocks = (max_tokens + block_tokens - 1) / block_tokens;
   if (routing != nullptr) {
     RETURN_IF_ERROR(routing->backend().AllocateCache(
-        routing->layouts(), kernels::DType::kF32, block_tokens, blocks));
+        routing->config().Layouts(), kernels::DType::kF32, block_tokens, blocks));
   }
-  RETURN_IF_ERROR(model.backend().AllocateCache(model.layouts(), kv_dtype,
+  RETURN_IF_ERROR(model.backend().AllocateCache(model.config().Layouts(), kv_dtype,
                                                 block_tokens, blocks));
   for (int i = 0; i < blocks; ++i) runner->block_table_.push_back(i);
   std::reverse(runner->block_table_.begin(), runner->block_table_.end());
@@ -74,7 +75,7 @@ void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
                             const OnLogits& on_logits, ActivationTap* tap) {
   const int count = static_cast<int>(tokens.size());
   position_ = 0;
-  long_prompt_ = count > model_.config().attention.rope.long_above;
+  long_prompt_ = count > model_.config().long_above();
   while (position_ < count) {
     StepBatch batch;
     const int left = count - position_;

@@ -1,6 +1,7 @@
 // mlaserve inspect: what is in a checkpoint and what its cache row costs.
 // Reads headers only, no weights. Tested by tests/e2e/commands_test.py.
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -8,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/attention/attention_form.h"
 #include "runtime/loaded_model.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
@@ -18,6 +20,8 @@ namespace {
 
 using nlohmann::ordered_json;
 using runtime::AttentionConfig;
+using runtime::AttentionKind;
+using runtime::FormOf;
 using runtime::ModelConfig;
 
 struct InspectOptions {
@@ -34,15 +38,26 @@ struct Layout {
   bool is_own = false;
 };
 
-std::vector<Layout> Compare(const AttentionConfig& a) {
+// Rows per token, summed over layers, over the number of layers.
+double MeanRow(const ModelConfig& c) {
+  return c.KvBytesPerToken(kernels::DType::kF32) / 4 / c.num_layers;
+}
+
+std::vector<Layout> Compare(const ModelConfig& c) {
+  const AttentionConfig& a = c.attention[0];
   const int64_t mha =
       int64_t{a.heads} * (a.query_head_dim() + a.output_head_dim());
-  const int64_t own = a.Layout().row_width;
+  const auto own = static_cast<int64_t>(MeanRow(c));
   std::vector<Layout> layouts = {{"MHA: keys and values of every head", mha}};
-  if (a.kind == AttentionConfig::Kind::kMla) {
+  if (a.kind == AttentionKind::kMla) {
     layouts.push_back({absl::StrCat("MLA: latent ", a.kv_lora_rank, " + rope ",
                                     a.qk_rope_head_dim),
                        own, true});
+    return layouts;
+  }
+  if (a.kind != AttentionKind::kGqa) {
+    layouts.push_back({absl::StrCat("this model: ", FormOf(a.kind).name), own,
+                       true});
     return layouts;
   }
   layouts.push_back(
@@ -54,27 +69,28 @@ std::vector<Layout> Compare(const AttentionConfig& a) {
 }
 
 ordered_json Describe(const ModelConfig& c, const InspectOptions& options) {
-  const AttentionConfig& a = c.attention;
+  const AttentionConfig& a = c.attention[0];
   const size_t element = kernels::SizeOf(options.kv_dtype);
   ordered_json attention = {{"heads", a.heads},
                             {"head_dim", a.query_head_dim()},
                             {"v_head_dim", a.output_head_dim()}};
-  if (a.kind == AttentionConfig::Kind::kMla) {
-    attention["kind"] = "mla";
+  attention["kind"] = FormOf(a.kind).name;
+  if (a.kind == AttentionKind::kMla) {
     attention["q_lora_rank"] = a.q_lora_rank;
     attention["kv_lora_rank"] = a.kv_lora_rank;
     attention["qk_nope_head_dim"] = a.qk_nope_head_dim;
     attention["qk_rope_head_dim"] = a.qk_rope_head_dim;
   } else {
-    attention["kind"] = "gqa";
     attention["kv_heads"] = a.kv_heads;
   }
   attention["latent_groups"] = a.Layout().groups;
   attention["row_width"] = a.Layout().row_width;
+  attention["tokens_per_row"] = a.time_stride;
 
-  const int64_t per_token = c.KvBytesPerToken(options.kv_dtype);
+  const auto per_token =
+      static_cast<int64_t>(std::ceil(c.KvBytesPerToken(options.kv_dtype)));
   ordered_json layouts = ordered_json::array();
-  for (const Layout& layout : Compare(a)) {
+  for (const Layout& layout : Compare(c)) {
     layouts.push_back(
         {{"layout", layout.name},
          {"bytes_per_token", layout.row_width * c.num_layers * element},

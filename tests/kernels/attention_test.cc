@@ -117,9 +117,6 @@ struct Weights {
     k = RandomFloats(size_t(heads) * c.nope * rank, 11, scale);
     v = RandomFloats(size_t(heads) * c.v_dim * rank, 12, scale);
     if (!c.latent()) return;
-    up.qk_nope_head_dim = c.nope;
-    up.qk_rope_head_dim = c.rope;
-    up.v_head_dim = c.v_dim;
     for (int h = 0; h < heads; ++h) {
       PackedMatrix& to_k = up.k.emplace_back(dtype, c.nope, rank);
       for (int i = 0; i < c.nope; ++i) to_k.SetRow(i, K(h, i));

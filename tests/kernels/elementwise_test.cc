@@ -79,27 +79,31 @@ TEST_P(ElementwiseTest, SiluMulMatchesItsFormulaFarOutToo) {
   }
 }
 
-TEST_P(ElementwiseTest, RopeTurnsEveryPairByItsAngle) {
-  CpuContext cpu(GetParam(), 1);
-  constexpr int kHeads = 3, kDim = 10, kStride = 14, kRows = 2;
+// With `sets` of angles, each for as many heads.
+void CheckRope(Isa isa, int sets) {
+  CpuContext cpu(isa, 1);
+  constexpr int kHeads = 6, kDim = 10, kStride = 14, kRows = 2;
   std::vector<float> x = RandomFloats(kRows * kHeads * kStride, 4);
   const std::vector<float> before = x;
-  std::vector<float> angle = RandomFloats(kRows * kDim / 2, 5);
+  const int width = sets * kDim / 2;
+  std::vector<float> angle = RandomFloats(kRows * width, 5);
   std::vector<float> cos(angle.size()), sin(angle.size());
   for (size_t i = 0; i < angle.size(); ++i) {
     cos[i] = std::cos(angle[i]);
     sin[i] = std::sin(angle[i]);
   }
   Rope(cpu,
-       {kHeads, kStride, kDim, View(cos, kRows, kDim / 2),
-        View(sin, kRows, kDim / 2)},
+       {kHeads, kStride, kDim, sets, View(cos, kRows, width),
+        View(sin, kRows, width)},
        View(x, kRows, kHeads * kStride));
   for (int row = 0; row < kRows; ++row) {
     for (int head = 0; head < kHeads; ++head) {
       const int at = row * kHeads * kStride + head * kStride;
+      const int set = head / (kHeads / sets);
       for (int i = 0; i < kDim / 2; ++i) {
-        const double c = std::cos(angle[row * kDim / 2 + i]);
-        const double s = std::sin(angle[row * kDim / 2 + i]);
+        const float turn = angle[row * width + set * (kDim / 2) + i];
+        const double c = std::cos(turn);
+        const double s = std::sin(turn);
         const double a = before[at + i];
         const double b = before[at + i + kDim / 2];
         const double size = 4 * kUlp * (std::abs(a) + std::abs(b));
@@ -109,6 +113,11 @@ TEST_P(ElementwiseTest, RopeTurnsEveryPairByItsAngle) {
       for (int i = kDim; i < kStride; ++i) EXPECT_EQ(x[at + i], before[at + i]);
     }
   }
+}
+
+TEST_P(ElementwiseTest, RopeTurnsEveryPairByItsAngle) {
+  CheckRope(GetParam(), 1);
+  CheckRope(GetParam(), 3);
 }
 
 TEST_P(ElementwiseTest, AddScaledAdds) {

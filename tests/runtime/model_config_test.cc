@@ -27,7 +27,7 @@ std::string ErrorOf(const json& config) {
 TEST(ModelConfig, AnMlaRowIsLatentPlusRope) {
   const auto c = ModelConfigFromHuggingFace(ReadConfig("deepseek_v2_lite"));
   ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->attention.kind, AttentionConfig::Kind::kMla);
+  EXPECT_EQ(c->attention[0].kind, AttentionKind::kMla);
   // layers x (kv_lora_rank + qk_rope_head_dim) x sizeof
   EXPECT_EQ(c->KvBytesPerToken(kernels::DType::kBF16), 3 * (64 + 16) * 2);
   EXPECT_EQ(c->KvBytesPerToken(kernels::DType::kF32), 3 * (64 + 16) * 4);
@@ -35,7 +35,7 @@ TEST(ModelConfig, AnMlaRowIsLatentPlusRope) {
   EXPECT_TRUE(c->IsMoe(1));
   EXPECT_EQ(c->moe->shared_intermediate_size, 2 * 64);
   // m = 0.1 * 0.707 * ln 8 + 1, squared, over sqrt(32 + 16)
-  EXPECT_NEAR(c->attention.scale, 1.315647 / 6.928203, 1e-5);
+  EXPECT_NEAR(c->attention[0].scale, 1.315647 / 6.928203, 1e-5);
   EXPECT_EQ(c->Parameters(), 1115200 - 1088)  // without the norms' vectors
       << "golden.json counts them all";
 }
@@ -43,8 +43,8 @@ TEST(ModelConfig, AnMlaRowIsLatentPlusRope) {
 TEST(ModelConfig, AGqaRowHoldsAllGroupsExactly) {
   const auto c = ModelConfigFromHuggingFace(ReadConfig("qwen2"));
   ASSERT_TRUE(c.ok()) << c.status();
-  EXPECT_EQ(c->attention.Layout().groups, 2);
-  EXPECT_EQ(c->attention.Layout().row_width, 2 * 2 * 32);
+  EXPECT_EQ(c->attention[0].Layout().groups, 2);
+  EXPECT_EQ(c->attention[0].Layout().row_width, 2 * 2 * 32);
   EXPECT_EQ(c->eos_token_ids, std::vector<int32_t>{1195});
 }
 
@@ -62,11 +62,11 @@ TEST(ModelConfig, GgufSaysTheSameAsItsSource) {
   EXPECT_EQ(a->max_position, b->max_position);
   EXPECT_EQ(a->norm_eps, b->norm_eps);
   EXPECT_EQ(a->tied_embeddings, b->tied_embeddings);
-  EXPECT_EQ(a->attention.head_dim, b->attention.head_dim);
-  EXPECT_EQ(a->attention.rope.inv_freq, b->attention.rope.inv_freq);
+  EXPECT_EQ(a->attention[0].head_dim, b->attention[0].head_dim);
+  EXPECT_EQ(a->ropes[0].inv_freq, b->ropes[0].inv_freq);
   EXPECT_EQ(a->eos_token_ids, b->eos_token_ids);
-  EXPECT_TRUE(a->attention.rope_interleaved);
-  EXPECT_FALSE(b->attention.rope_interleaved);
+  EXPECT_TRUE(a->attention[0].rope_interleaved);
+  EXPECT_FALSE(b->attention[0].rope_interleaved);
 }
 
 TEST(ModelConfig, ErrorsNameTheField) {

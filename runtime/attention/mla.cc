@@ -1,0 +1,274 @@
+// One latent and a rope key that all heads share: row [c | k_rope]. DeepSeek's
+// MLA (2405.04434) and its descendants; TransMLA (2502.07864), CARE
+// (2603.17946) and X-EcoMLA (2503.11132), whose ranks may differ by layer and
+// whose latents may have no norm; GLA-2 (2505.21487) and MLRA (2603.02188),
+// which cut the latent into slices; MTLA (2505.13544), whose rows stand for
+// several tokens; CLLA (2410.15252), whose layers share latents.
+#include "absl/strings/str_cat.h"
+#include "runtime/attention/attention_form.h"
+#include "runtime/status_macros.h"
+
+namespace mla::runtime {
+namespace {
+
+// Of the latents' RMSNorms, whatever rms_norm_eps says, as in transformers...
+constexpr float kLatentNormEps = 1e-6f;
+// ...and of LayerNorms, as in torch.
+constexpr float kLayerNormEps = 1e-5f;
+
+// What published code calls the same things.
+struct Names {
+  const char* q = "q_proj";
+  const char* q_a = "q_a_proj";
+  const char* q_norm = "q_a_layernorm";
+  const char* q_b = "q_b_proj";
+  const char* kv_a = "kv_a_proj_with_mqa";
+  const char* kv_norm = "kv_a_layernorm";
+  const char* kv_b = "kv_b_proj";
+};
+constexpr Names kMtlaNames = {"wq",    "wq_a",    "q_norm", "wq_b",
+                              "wkv_a", "kv_norm", "wkv_b"};
+
+absl::Status Validate(const AttentionConfig& a) {
+  RETURN_IF_ERROR(CheckBetween("kv_lora_rank", a.kv_lora_rank, 1, 1 << 18));
+  RETURN_IF_ERROR(
+      CheckBetween("qk_nope_head_dim", a.qk_nope_head_dim, 1, 65536));
+  RETURN_IF_ERROR(
+      CheckBetween("qk_rope_head_dim", a.qk_rope_head_dim, 2, 65536));
+  RETURN_IF_ERROR(CheckBetween("v_head_dim", a.v_head_dim, 1, 65536));
+  RETURN_IF_ERROR(CheckBetween("down_rate", a.time_stride, 1, 16));
+  if (a.kv_lora_rank % a.latent_slices != 0 ||
+      a.heads * a.branches % a.latent_slices != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "kv_lora_rank ", a.kv_lora_rank, " and ", a.heads, " heads do not make ",
+        a.latent_slices, " equal slices"));
+  }
+  if (a.index_topk == 0) return absl::OkStatus();
+  RETURN_IF_ERROR(CheckBetween("index_n_heads", a.index_n_heads, 1, 65536));
+  RETURN_IF_ERROR(CheckBetween("index_head_dim", a.index_head_dim,
+                               a.qk_rope_head_dim, 65536));
+  return CheckBetween("q_lora_rank with an indexer", a.q_lora_rank, 1, 65536);
+}
+
+int QueryHeadDim(const AttentionConfig& a) {
+  return a.qk_nope_head_dim + a.qk_rope_head_dim;
+}
+int OutputHeadDim(const AttentionConfig& a) { return a.v_head_dim; }
+
+kernels::AttnLayout Layout(const AttentionConfig& a) {
+  kernels::AttnLayout layout = kernels::MlaLayout(
+      a.heads, a.kv_lora_rank, a.qk_rope_head_dim, a.index_head_dim,
+      a.latent_slices, a.branches);
+  layout.time_stride = a.time_stride;
+  return layout;
+}
+
+// A norm of `at`: LayerNorm if the checkpoint has its bias.
+absl::StatusOr<NormStep> ReadNorm(const LayerWeights& weights,
+                                  const std::string& name, Pieces at,
+                                  float scale) {
+  NormStep norm;
+  norm.at = at;
+  ASSIGN_OR_RETURN(norm.weight,
+                   weights.UploadNorm(name + ".weight", at.length, scale));
+  norm.eps = kLatentNormEps;
+  if (weights.Has(name + ".bias")) {
+    ASSIGN_OR_RETURN(norm.bias,
+                     weights.UploadNorm(name + ".bias", at.length, scale));
+    norm.eps = kLayerNormEps;
+  }
+  return norm;
+}
+
+absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
+                             const AttentionConfig& a, AttentionLayer& layer) {
+  if (!a.latent_norms) return absl::OkStatus();
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  for (int i = 0; i < a.latent_slices; ++i) {
+    std::string name = names.kv_norm;
+    if (a.branches > 1) {
+      name = absl::StrCat("kv_a_layernorms.", i);
+    } else if (a.latent_slices > 1) {
+      absl::StrAppend(&name, "_", i + 1);
+    }
+    ASSIGN_OR_RETURN(NormStep norm,
+                     ReadNorm(weights, name, {i * slice, 1, 0, slice},
+                              a.kv_latent_scale));
+    layer.row_norms.push_back(norm);
+  }
+  return absl::OkStatus();
+}
+
+// DeepSeek-V3.2's: its key and its heads' weights, from the layer's input.
+absl::Status LoadIndexer(const LayerWeights& weights, const AttentionConfig& a,
+                         OutputBlock& row, OutputBlock& more,
+                         AttentionLayer& layer) {
+  const int first = row.outputs;
+  ASSIGN_OR_RETURN(
+      const OutputBlock key,
+      weights.Read("indexer.wk", a.index_head_dim, weights.hidden_size()));
+  ASSIGN_OR_RETURN(more, weights.Read("indexer.weights_proj", a.index_n_heads,
+                                      weights.hidden_size()));
+  row = Concatenate({row, key});
+  ASSIGN_OR_RETURN(
+      NormStep norm,
+      ReadNorm(weights, "indexer.k_norm", {first, 1, 0, a.index_head_dim}, 1));
+  norm.eps = kLatentNormEps;
+  layer.row_norms.push_back(norm);
+  layer.row_rotations.push_back({{first, 1, 0, a.index_head_dim}});
+  layer.q_rotations.push_back({{layer.query_width, a.index_n_heads,
+                                a.index_head_dim, a.index_head_dim}});
+  return absl::OkStatus();
+}
+
+// Per virtual head, W_UK's rows and then W_UV's.
+absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
+                                             const Names& names,
+                                             const AttentionConfig& a) {
+  const int both = a.qk_nope_head_dim + a.v_head_dim;
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  const int heads = a.heads * a.branches;
+  if (a.branches > 1) {  // MLRA: [slices, slice, outputs]
+    const int outputs = heads / a.latent_slices * both;
+    ASSIGN_OR_RETURN(
+        const OutputBlock stacked,
+        weights.ReadStacked(names.kv_b, a.latent_slices, slice, outputs));
+    return TransposeEach(stacked, a.latent_slices);
+  }
+  if (a.latent_slices == 1) {
+    if (!weights.Has("k_b_proj.weight")) {
+      return weights.Read(names.kv_b, heads * both, slice);
+    }
+    // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
+    ASSIGN_OR_RETURN(const OutputBlock absorbed,
+                     weights.ReadStacked("k_b_proj.weight", heads, slice,
+                                         a.qk_nope_head_dim));
+    ASSIGN_OR_RETURN(
+        const OutputBlock v,
+        weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim, slice));
+    const OutputBlock k = TransposeEach(absorbed, heads);
+    std::vector<int> map;
+    for (int h = 0; h < heads; ++h) {
+      for (int i = 0; i < a.qk_nope_head_dim; ++i) {
+        map.push_back(h * a.qk_nope_head_dim + i);
+      }
+      for (int i = 0; i < a.v_head_dim; ++i) {
+        map.push_back(k.outputs + h * a.v_head_dim + i);
+      }
+    }
+    return Select(Concatenate({k, v}), std::move(map));
+  }
+  std::vector<OutputBlock> slices;
+  for (int i = 0; i < a.latent_slices; ++i) {
+    ASSIGN_OR_RETURN(slices.emplace_back(),
+                     weights.Read(absl::StrCat(names.kv_b, "_", i + 1),
+                                  heads / a.latent_slices * both, slice));
+  }
+  return Concatenate(std::move(slices));
+}
+
+absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
+                              const AttentionConfig& a, AttentionLayer& layer) {
+  ASSIGN_OR_RETURN(const OutputBlock kv_b,
+                   ReadUpProjection(weights, names, a));
+  const int both = a.qk_nope_head_dim + a.v_head_dim;
+  std::vector<int> k, v;
+  for (int i = 0; i < kv_b.outputs; ++i) {
+    (i % both < a.qk_nope_head_dim ? k : v).push_back(i);
+  }
+  const int heads = a.heads * a.branches;
+  layer.attention.up = weights.UploadUp(
+      Select(kv_b, std::move(k)), heads, /*absorb=*/true,
+      Scale(Select(kv_b, std::move(v)), a.branch_scale), heads);
+  return absl::OkStatus();
+}
+
+absl::Status LoadTimeGate(const LayerWeights& weights, const AttentionConfig& a,
+                          AttentionLayer& layer) {
+  auto gate = std::make_unique<TimeGate>();
+  gate->latent = a.kv_lora_rank;
+  gate->width = a.kv_lora_rank / 4;
+  ASSIGN_OR_RETURN(
+      const OutputBlock token,
+      weights.Read("hypernet_down.fc_p", gate->width, a.kv_lora_rank));
+  ASSIGN_OR_RETURN(
+      const OutputBlock chunk,
+      weights.Read("hypernet_down.fc_c", gate->width, a.kv_lora_rank));
+  gate->token = weights.Upload(token);
+  gate->chunk = weights.Upload(chunk);
+  layer.time_gate = std::move(gate);
+  return absl::OkStatus();
+}
+
+absl::Status LoadQueryLatent(const LayerWeights& weights, const Names& names,
+                             const AttentionConfig& a, AttentionLayer& layer) {
+  const int head = QueryHeadDim(a);
+  if (a.latent_norms) {
+    ASSIGN_OR_RETURN(NormStep norm,
+                     ReadNorm(weights, names.q_norm, {0, 1, 0, a.q_lora_rank},
+                              a.q_latent_scale));
+    layer.q_a_norms.push_back(norm);
+  }
+  ASSIGN_OR_RETURN(OutputBlock q_b,
+                   weights.Read(names.q_b, a.heads * head, a.q_lora_rank));
+  if (a.rope_interleaved) q_b = Deinterleave(q_b, head, a.qk_rope_head_dim);
+  if (a.index_topk > 0) {
+    ASSIGN_OR_RETURN(
+        const OutputBlock index,
+        weights.Read("indexer.wq_b", a.index_n_heads * a.index_head_dim,
+                     a.q_lora_rank));
+    q_b = Concatenate({q_b, index});
+  }
+  layer.q_b = weights.Upload(q_b);
+  layer.q_b_width = q_b.outputs;
+  return absl::OkStatus();
+}
+
+int64_t UpParameters(const AttentionConfig& a) {
+  int64_t up = int64_t{a.kv_lora_rank} / a.latent_slices * a.heads *
+               a.branches * (a.qk_nope_head_dim + a.v_head_dim);
+  if (a.time_stride > 1) up += int64_t{a.kv_lora_rank} / 4 * a.kv_lora_rank * 2;
+  return up;
+}
+
+absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
+                  AttentionLayer& layer) {
+  const Names names = weights.Has("wkv_b.weight") ? kMtlaNames : Names();
+  const int hidden = weights.hidden_size();
+  const int head = QueryHeadDim(a);
+  const int rank = a.kv_lora_rank;
+  const int rope = a.qk_rope_head_dim;
+  layer.q_rotations.push_back(
+      {{a.qk_nope_head_dim, a.heads, head, rope}});
+  const bool q_latent = a.q_lora_rank > 0;
+  ASSIGN_OR_RETURN(OutputBlock q,
+                   weights.Read(q_latent ? names.q_a : names.q,
+                                q_latent ? a.q_lora_rank : a.heads * head,
+                                hidden));
+  if (a.rope_interleaved && !q_latent) q = Deinterleave(q, head, rope);
+  OutputBlock row, more;
+  if (a.cache_layer < 0) {
+    ASSIGN_OR_RETURN(row, weights.Read(names.kv_a, rank + rope, hidden));
+    if (a.rope_interleaved) row = Deinterleave(row, rank + rope, rope);
+    RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
+    layer.row_rotations.push_back({{rank, 1, 0, rope}});
+    if (a.index_topk > 0) {
+      RETURN_IF_ERROR(LoadIndexer(weights, a, row, more, layer));
+    }
+    if (a.time_stride > 1) RETURN_IF_ERROR(LoadTimeGate(weights, a, layer));
+  }
+  SetInput(weights, q, row, more, layer);
+  if (q_latent) RETURN_IF_ERROR(LoadQueryLatent(weights, names, a, layer));
+  RETURN_IF_ERROR(LoadUpProjection(weights, names, a, layer));
+  ASSIGN_OR_RETURN(const OutputBlock out,
+                   ReadOutput(weights, a.heads * a.v_head_dim));
+  layer.out = weights.Upload(out);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+const AttentionForm kMlaForm = {"mla",         Validate, QueryHeadDim,
+                                OutputHeadDim, Layout, UpParameters,   Load};
+
+}  // namespace mla::runtime
