@@ -79,6 +79,13 @@ struct IndexerInputs {
   Rows weights;  // [rows, heads]
 };
 
+// The positions that each row's query attends to: [rows, top_k], ascending;
+// where a query sees fewer tokens, those, and rubbish behind.
+struct Selection {
+  int top_k = 0;
+  std::vector<int32_t> positions;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -121,9 +128,11 @@ class Backend {
   virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
   // Stores the step's rows; where a row stands for several tokens, adds them.
   virtual void WriteRows(int layer, Rows x) = 0;
-  // `indexer` may be null: a query attends to all rows.
+  virtual Selection Select(int layer, const AttentionWeights& w,
+                           const IndexerInputs& indexer) = 0;
+  // `selection` may be null: a query attends to all rows.
   virtual void Attend(int layer, const AttentionWeights& w,
-                      const IndexerInputs* indexer, Rows q, Rows out) = 0;
+                      const Selection* selection, Rows q, Rows out) = 0;
   // See kernels/cpu/gating.h.
   virtual void SigmoidMul(Rows x, Rows y) = 0;
   virtual void ScaleBySigmoidDot(Rows a, Rows b, Rows x) = 0;

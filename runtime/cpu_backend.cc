@@ -40,7 +40,7 @@ const PackedMatrix& Packed(const Matrix* m) {
 // rotated on read.
 struct RopeTables {
   const Rope* rope = nullptr;
-  std::vector<float> cos, sin;  // [rows, angles]
+  std::vector<float> cos, sin;                    // [rows, angles]
   std::vector<float> position_cos, position_sin;  // [positions, angles]
 
   int angles() const { return static_cast<int>(rope->inv_freq.size()); }
@@ -275,8 +275,21 @@ class CpuBackend : public Backend {
     kernels::WriteRows(cpu_, x, cache.dtype, slots_.data());
   }
 
-  void Attend(int layer, const AttentionWeights& w,
-              const IndexerInputs* indexer, Rows q, Rows out) override {
+  Selection Select(int layer, const AttentionWeights& w,
+                   const IndexerInputs& indexer) override {
+    const kernels::Indexer choose{indexer.heads, indexer.top_k, indexer.queries,
+                                  indexer.weights};
+    Selection selection{indexer.top_k, {}};
+    selection.positions.resize(batch_->tokens.size() * indexer.top_k);
+    const std::vector<SequenceSpan> spans = Spans();
+    kernels::SelectTokens(cpu_, w.layout, choose, layers_[layer], spans.data(),
+                          static_cast<int>(spans.size()),
+                          selection.positions.data());
+    return selection;
+  }
+
+  void Attend(int layer, const AttentionWeights& w, const Selection* selection,
+              Rows q, Rows out) override {
     const kernels::CacheRows& cache = layers_[layer];
     kernels::AttentionOp op{
         w.layout, w.scale,
@@ -284,13 +297,12 @@ class CpuBackend : public Backend {
                         : &static_cast<const CpuUpProjection*>(w.up)->up};
     const auto generated = static_cast<int>(generated_.size());
     const auto prompts = static_cast<int>(prompt_.size());
-    if (indexer != nullptr) {
-      const kernels::Indexer choose{indexer->heads, indexer->top_k,
-                                    indexer->queries, indexer->weights};
-      kernels::AttendDecodeSparse(cpu_, op, choose, cache, generated_.data(),
-                                  generated, q, out);
-      kernels::AttendPrefillSparse(cpu_, op, choose, cache, prompt_.data(),
-                                   prompts, q, out);
+    if (selection != nullptr) {
+      const int32_t* selected = selection->positions.data();
+      kernels::AttendDecodeSparse(cpu_, op, selection->top_k, selected, cache,
+                                  generated_.data(), generated, q, out);
+      kernels::AttendPrefillSparse(cpu_, op, selection->top_k, selected, cache,
+                                   prompt_.data(), prompts, q, out);
       return;
     }
     if (w.layout.rotate_on_read) {
@@ -381,8 +393,7 @@ class CpuBackend : public Backend {
     for (int i = 0; i < span.rows.num_rows; ++i) {
       const size_t row = span.rows.first_row + i;
       tables.rope->Angles(span.rows.first_position + i, span.long_prompt,
-                          &tables.cos[row * angles],
-                          &tables.sin[row * angles]);
+                          &tables.cos[row * angles], &tables.sin[row * angles]);
     }
   }
 

@@ -266,8 +266,7 @@ class Engine::Impl {
           request, i, seed, loaded_.eos_token_ids, loaded_.tokenizer.get());
       Sequence& s = choice->sequence;
       s.order = next_order_++;
-      s.long_prompt =
-          s.prompt_tokens > loaded_.config.long_above();
+      s.long_prompt = s.prompt_tokens > loaded_.config.long_above();
       s.prefix_keys = i == 0 ? scheduler_.PrefixKeys(s)
                              : live.choices[0]->sequence.prefix_keys;
       owners_[&s] = {&live, choice.get()};

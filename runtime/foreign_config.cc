@@ -20,10 +20,10 @@ absl::StatusOr<json> FromMlraAuthors(const Checkpoint& checkpoint,
     return checkpoint.Find(absl::StrCat("transformer.h.0.attn.", name));
   };
   if (find("c_proj.weight") == nullptr) return config;  // GPT-2 itself
-  for (const auto& [from, to] :
-       {std::pair("n_embd", "hidden_size"), {"n_layer", "num_hidden_layers"},
-        {"n_head", "num_attention_heads"},
-        {"block_size", "max_position_embeddings"}}) {
+  for (const auto& [from, to] : {std::pair("n_embd", "hidden_size"),
+                                 {"n_layer", "num_hidden_layers"},
+                                 {"n_head", "num_attention_heads"},
+                                 {"block_size", "max_position_embeddings"}}) {
     if (config.contains(from)) config[to] = config[from];
   }
   config["model_type"] = "llama";
@@ -68,8 +68,8 @@ absl::StatusOr<json> FromXEcoMla(const Checkpoint& checkpoint, json config,
     return absl::InvalidArgumentError(
         absl::StrCat("config field 'num_hidden_layers': ", layers));
   }
-  for (const char* field : {"qk_nope_head_dim", "qk_rope_head_dim",
-                            "v_head_dim"}) {
+  for (const char* field :
+       {"qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"}) {
     if (mla.contains(field)) config[field] = mla[field];
   }
   ASSIGN_OR_RETURN(const bool norms,
@@ -80,8 +80,8 @@ absl::StatusOr<json> FromXEcoMla(const Checkpoint& checkpoint, json config,
   json kv_ranks = json::array(), q_ranks = json::array();
   for (int i = 0; i < layers; ++i) {
     const std::string key = std::to_string(i);
-    const json own = ranks.is_object() && ranks.contains(key) ? ranks[key]
-                                                              : json::object();
+    const json own =
+        ranks.is_object() && ranks.contains(key) ? ranks[key] : json::object();
     ASSIGN_OR_RETURN(const int kv, ReadInt(own, "kv_rank", kv_rank));
     ASSIGN_OR_RETURN(const int q, ReadInt(own, "q_rank", q_rank));
     kv_ranks.push_back(kv);

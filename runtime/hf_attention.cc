@@ -117,8 +117,7 @@ absl::Status ReadHeads(const LayerFields& f, ModelConfig& c,
 absl::Status ReadGqa(const LayerFields& f, ModelConfig& c, AttentionConfig& a) {
   RETURN_IF_ERROR(ReadHeads(f, c, a));
   a.qk_norm = c.architecture == "qwen3";
-  ASSIGN_OR_RETURN(a.kv_head_of,
-                   ReadInts(f.config(), "kv_head_of_query_head"));
+  ASSIGN_OR_RETURN(a.kv_head_of, ReadInts(f.config(), "kv_head_of_query_head"));
   ASSIGN_OR_RETURN(a.knocking_value_dim, f.Int("knocking_value_dim", 0));
   return absl::OkStatus();
 }
@@ -155,8 +154,7 @@ absl::Status ReadLatentScales(const LayerFields& f, const ModelConfig& c,
     a.q_latent_scale = std::sqrt(hidden / a.q_lora_rank);
   }
   if (scale_kv && a.kv_lora_rank > 0) {
-    a.kv_latent_scale =
-        std::sqrt(hidden * a.latent_slices / a.kv_lora_rank);
+    a.kv_latent_scale = std::sqrt(hidden * a.latent_slices / a.kv_lora_rank);
   }
   return absl::OkStatus();
 }
@@ -245,14 +243,13 @@ absl::StatusOr<Rope> PartialRope(const LayerFields& f, const json& mha2mla,
       return wrong();
     }
     const json& heads = layers[f.layer()];
-    if (!heads.is_array() ||
-        static_cast<int>(heads.size()) != a.kv_heads) {
+    if (!heads.is_array() || static_cast<int>(heads.size()) != a.kv_heads) {
       return wrong();
     }
     for (const json& head : heads) {
-      ASSIGN_OR_RETURN(sets.emplace_back(),
-                       ReadInts(json{{"rope_frequencies", head}},
-                                "rope_frequencies"));
+      ASSIGN_OR_RETURN(
+          sets.emplace_back(),
+          ReadInts(json{{"rope_frequencies", head}}, "rope_frequencies"));
     }
   } else {
     ASSIGN_OR_RETURN(sets.emplace_back(),
@@ -261,10 +258,9 @@ absl::StatusOr<Rope> PartialRope(const LayerFields& f, const json& mha2mla,
   rope.sets = static_cast<int>(sets.size());
   for (const std::vector<int>& set : sets) {
     if (static_cast<int>(set.size()) != rope.dim / 2) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("config field 'mha2mla': keeps ", set.size(),
-                       " frequencies of a head, rope_dim_for_mla asks for ",
-                       rope.dim / 2));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "config field 'mha2mla': keeps ", set.size(),
+          " frequencies of a head, rope_dim_for_mla asks for ", rope.dim / 2));
     }
     for (const int i : set) {
       RETURN_IF_ERROR(CheckBetween("a frequency that MHA2MLA keeps", i, 0,
@@ -423,8 +419,7 @@ absl::StatusOr<std::string> TypeOf(const json& config, bool mla, int layer) {
   if (config.contains("mha2mla") && config["mha2mla"].is_object()) {
     fallback = "mha2mla";
   }
-  ASSIGN_OR_RETURN(const std::vector<int> kept,
-                   ReadInts(config, "gqa_layers"));
+  ASSIGN_OR_RETURN(const std::vector<int> kept, ReadInts(config, "gqa_layers"));
   if (std::find(kept.begin(), kept.end(), layer) != kept.end()) return "gqa";
   return ReadString(config, "attention_type", fallback);
 }

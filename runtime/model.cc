@@ -50,7 +50,7 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   for (int i = 0; i < config_.num_layers; ++i) {
     const Layer& layer = layers_[i];
     b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
-    Attention(layer.attention, normed, branch);
+    Attention(layer, normed, branch, tap);
     Tap(tap, layer.names.attention, branch);
     b.AddScaled(branch, config_.residual_scale, x);
 
@@ -85,16 +85,17 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   return b.Read(logits);
 }
 
-void Model::Attention(const AttentionLayer& layer, Rows x, Rows y) {
+void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
   Backend& b = *backend_;
-  const Rows projected = Top(projected_, x.rows)
-                             .Columns(0, layer.q_width + layer.row_width +
-                                             layer.more_width);
+  const AttentionLayer& layer = whole.attention;
+  const Rows projected =
+      Top(projected_, x.rows)
+          .Columns(0, layer.q_width + layer.row_width + layer.more_width);
   b.Linear(x, layer.in, projected);
   Rows q = projected.Columns(0, layer.q_width);
   const Rows row = projected.Columns(layer.q_width, layer.row_width);
-  const Rows more = projected.Columns(layer.q_width + layer.row_width,
-                                      layer.more_width);
+  const Rows more =
+      projected.Columns(layer.q_width + layer.row_width, layer.more_width);
   if (layer.q_b.w != nullptr) {
     Norm(b, layer.q_a_norms, q);
     const Rows expanded = Top(queries_, x.rows).Columns(0, layer.q_b_width);
@@ -110,11 +111,15 @@ void Model::Attention(const AttentionLayer& layer, Rows x, Rows y) {
 
   const Rows attended = Top(attended_, x.rows).Columns(0, layer.attended_width);
   const Rows queries = q.Columns(0, layer.query_width);
-  const IndexerInputs indexer{
-      layer.index_n_heads, layer.index_topk,
-      q.Columns(queries.cols, q.cols - queries.cols), more};
+  Selection selection;
+  if (layer.index_topk > 0) {
+    const Rows index = q.Columns(queries.cols, q.cols - queries.cols);
+    selection = b.Select(layer.cache_layer, layer.attention,
+                         {layer.index_n_heads, layer.index_topk, index, more});
+    if (tap != nullptr) tap->OnSelection(whole.names.attention, selection);
+  }
   b.Attend(layer.cache_layer, layer.attention,
-           layer.index_topk > 0 ? &indexer : nullptr, queries, attended);
+           layer.index_topk > 0 ? &selection : nullptr, queries, attended);
   if (layer.gates > 0) b.ScaleParts(more, attended);
   b.Linear(attended, layer.out, y);
 }
@@ -128,8 +133,7 @@ void Model::StoreRow(const AttentionLayer& layer, Rows row) {
     const Rows scratch = Top(gating_, row.rows);
     const Rows sinusoids = scratch.Columns(0, gate->latent);
     const Rows token = scratch.Columns(gate->latent, gate->width);
-    const Rows chunk =
-        scratch.Columns(gate->latent + gate->width, gate->width);
+    const Rows chunk = scratch.Columns(gate->latent + gate->width, gate->width);
     b.Sinusoids(layer.attention.layout.time_stride, sinusoids);
     b.Linear(sinusoids, gate->chunk, chunk);
     b.Linear(latent, gate->token, token);
@@ -140,8 +144,8 @@ void Model::StoreRow(const AttentionLayer& layer, Rows row) {
     const Rows gate_up = scratch.Columns(0, 2 * mlp->width);
     const Rows inner = scratch.Columns(2 * mlp->width, mlp->width);
     for (int i = 0; i < mlp->values.count; ++i) {
-      const Rows value = row.Columns(
-          mlp->values.first + i * mlp->values.stride, mlp->values.length);
+      const Rows value = row.Columns(mlp->values.first + i * mlp->values.stride,
+                                     mlp->values.length);
       b.Linear(value, mlp->gate_up, gate_up);
       b.SigmoidMul(gate_up, inner);
       b.Linear(inner, mlp->down, value);

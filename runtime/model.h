@@ -55,8 +55,9 @@ class ActivationTap {
  public:
   virtual ~ActivationTap() = default;
   virtual void OnActivation(std::string_view name, Rows x) = 0;
-  // Before it is followed, and may be changed.
+  // Before they are followed, and may be changed.
   virtual void OnRouting(std::string_view name, Routing& routing) = 0;
+  virtual void OnSelection(std::string_view name, Selection& selection) = 0;
 };
 
 struct ModelOptions {
@@ -88,7 +89,7 @@ class Model {
   Model() = default;
 
   void AllocateActivations();
-  void Attention(const AttentionLayer& layer, Rows x, Rows y);
+  void Attention(const Layer& layer, Rows x, Rows y, ActivationTap* tap);
   void StoreRow(const AttentionLayer& layer, Rows row);
   void Mlp(const FeedForward& mlp, Rows x, Rows y);
   void Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,

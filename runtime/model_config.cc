@@ -17,30 +17,32 @@ constexpr int kMaxPosition = 1 << 26;
 
 absl::Status ValidateMoe(const MoeConfig& moe) {
   RETURN_IF_ERROR(CheckBetween("number of experts", moe.experts, 1, 65536));
-  RETURN_IF_ERROR(CheckBetween("zero_expert_num", moe.identity_experts, 0, 65536));
+  RETURN_IF_ERROR(
+      CheckBetween("zero_expert_num", moe.identity_experts, 0, 65536));
   const int experts = moe.experts + moe.identity_experts;
   const kernels::RouterArgs& router = moe.router;
   RETURN_IF_ERROR(CheckBetween("n_group", router.groups, 1, experts));
-  RETURN_IF_ERROR(CheckBetween("topk_group", router.top_groups, 1, router.groups));
+  RETURN_IF_ERROR(
+      CheckBetween("topk_group", router.top_groups, 1, router.groups));
   if (experts % router.groups != 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("n_routed_experts ", experts,
                      " is not a multiple of n_group ", router.groups));
   }
   RETURN_IF_ERROR(CheckBetween("num_experts_per_tok", router.top_k, 1,
-                          experts / router.groups * router.top_groups));
-  RETURN_IF_ERROR(CheckBetween("moe_intermediate_size", moe.intermediate_size, 1,
-                          kMaxModelSize));
+                               experts / router.groups * router.top_groups));
+  RETURN_IF_ERROR(CheckBetween("moe_intermediate_size", moe.intermediate_size,
+                               1, kMaxModelSize));
   return CheckBetween("shared experts' intermediate size",
-                 moe.shared_intermediate_size, 0, kMaxModelSize);
+                      moe.shared_intermediate_size, 0, kMaxModelSize);
 }
 
 // A layer may read the rows of an earlier one that stores its own, laid out as
 // it would itself.
 absl::Status ValidateSharing(const ModelConfig& c, int layer) {
   const AttentionConfig& a = c.attention[layer];
-  RETURN_IF_ERROR(
-      CheckBetween("the layer whose cache is read", a.cache_layer, 0, layer - 1));
+  RETURN_IF_ERROR(CheckBetween("the layer whose cache is read", a.cache_layer,
+                               0, layer - 1));
   const AttentionConfig& owner = c.attention[a.cache_layer];
   if (owner.cache_layer >= 0 || owner.kind != a.kind || a.time_stride > 1 ||
       owner.Layout().row_width != a.Layout().row_width || a.index_topk > 0) {
@@ -51,6 +53,12 @@ absl::Status ValidateSharing(const ModelConfig& c, int layer) {
 }
 
 }  // namespace
+
+bool ModelConfig::Chooses() const {
+  return moe ||
+         std::any_of(attention.begin(), attention.end(),
+                     [](const AttentionConfig& a) { return a.index_topk > 0; });
+}
 
 int ModelConfig::long_above() const {
   int above = std::numeric_limits<int>::max();
@@ -121,12 +129,13 @@ int64_t ModelConfig::Parameters() const {
 absl::Status Validate(const ModelConfig& c) {
   RETURN_IF_ERROR(CheckBetween("vocab_size", c.vocab_size, 1, kMaxModelSize));
   RETURN_IF_ERROR(CheckBetween("hidden_size", c.hidden_size, 1, kMaxModelSize));
-  RETURN_IF_ERROR(CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxLayers));
+  RETURN_IF_ERROR(
+      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxLayers));
   RETURN_IF_ERROR(
       CheckBetween("max_position_embeddings", c.max_position, 1, kMaxPosition));
   if (!c.moe || c.moe->first_layer > 0) {
-    RETURN_IF_ERROR(
-        CheckBetween("intermediate_size", c.intermediate_size, 1, kMaxModelSize));
+    RETURN_IF_ERROR(CheckBetween("intermediate_size", c.intermediate_size, 1,
+                                 kMaxModelSize));
   }
   if (!(c.norm_eps > 0) || !(c.norm_eps < 1)) {
     return absl::InvalidArgumentError(
@@ -140,7 +149,8 @@ absl::Status Validate(const ModelConfig& c) {
     const AttentionConfig& a = c.attention[i];
     RETURN_IF_ERROR(ValidateAttention(a));
     stride = std::lcm(stride, a.time_stride);
-    RETURN_IF_ERROR(CheckBetween("tokens per row, of all layers", stride, 1, 64));
+    RETURN_IF_ERROR(
+        CheckBetween("tokens per row, of all layers", stride, 1, 64));
     RETURN_IF_ERROR(CheckBetween("rope of a layer", a.rope, 0,
                                  static_cast<int64_t>(c.ropes.size()) - 1));
     if (a.cache_layer >= 0) RETURN_IF_ERROR(ValidateSharing(c, i));

@@ -64,6 +64,9 @@ struct ModelConfig {
            !(paired_layers && layer % 2 == 1);
   }
   bool IsDense(int layer) const { return !IsMoe(layer) || paired_layers; }
+  // Whether a rounding error can change what is computed, not only how well:
+  // which experts a token meets, or which tokens it attends to.
+  bool Chooses() const;
   // Prompts longer than this turn by other angles: see Rope::long_above.
   int long_above() const;
   // The rows that one token caches: none in a layer that reads another's.

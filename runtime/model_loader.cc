@@ -201,8 +201,8 @@ class ModelLoader {
     const bool mla = reader_.Has(prefix + "mla.kv_b_proj.weight");
     const std::string attention =
         mla ? prefix + "mla." : layer.names.attention + ".";
-    const LayerWeights weights(reader_, attention, dtype_,
-                               config_.hidden_size, config_.norm_eps, backend_);
+    const LayerWeights weights(reader_, attention, dtype_, config_.hidden_size,
+                               config_.norm_eps, backend_);
     ASSIGN_OR_RETURN(layer.attention,
                      LoadAttention(weights, config_.attention[index], index));
     if (config_.IsMoe(index)) {
@@ -236,8 +236,7 @@ void Model::AllocateActivations() {
     queries = std::max(queries, a.q_b_width);
     attended = std::max(attended, a.attended_width);
     if (a.time_gate != nullptr) {
-      gating =
-          std::max(gating, a.time_gate->latent + 2 * a.time_gate->width);
+      gating = std::max(gating, a.time_gate->latent + 2 * a.time_gate->width);
     }
     if (a.value_mlp != nullptr) {
       gating = std::max(gating, 3 * a.value_mlp->width);

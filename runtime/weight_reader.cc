@@ -78,7 +78,8 @@ absl::StatusOr<const TensorView*> WeightReader::Find(
     const std::string& name) const {
   std::string own = name;
   const auto translate = [&own](const auto& names) {
-    for (const auto& [from, to] : names) absl::StrReplaceAll({{from, to}}, &own);
+    for (const auto& [from, to] : names)
+      absl::StrReplaceAll({{from, to}}, &own);
   };
   if (checkpoint_.format() == CheckpointFormat::kGguf) {
     translate(kGgufNames);

@@ -23,6 +23,7 @@ class WeightMatrix {
 
   // Row `row` as floats, [cols].
   void ReadRow(int row, float* dst) const;
+
  private:
   friend class WeightReader;
 

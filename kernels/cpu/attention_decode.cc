@@ -76,9 +76,8 @@ Rows AbsorbQueries(const Decode& d, int first_row, int rows) {
   const float scale = d.op.scale * kLog2E;
   d.cpu.pool().Run(layout.virtual_heads(), [&](int head, int thread) {
     const Rows dst = absorbed.Columns(head * key_length, key_length);
-    const Rows src =
-        d.q.Slice(first_row, rows)
-            .Columns(head % layout.heads * query_dim, query_dim);
+    const Rows src = d.q.Slice(first_row, rows)
+                         .Columns(head % layout.heads * query_dim, query_dim);
     int done = 0, nope = 0;
     if (d.op.absorbs_keys()) {
       Scratch& scratch = d.cpu.ThreadScratch(thread);
@@ -246,8 +245,7 @@ void AttendDecode(CpuContext& cpu, const AttentionOp& op,
   const Decode decode{cpu, op, cache, q, out};
   const size_t row_bytes =
       sizeof(float) * op.layout.virtual_heads() *
-      (decode.key_length() +
-       (kMaxSplits + 1) * (op.layout.value_length() + 2));
+      (decode.key_length() + (kMaxSplits + 1) * (op.layout.value_length() + 2));
   const size_t wave = std::max<size_t>(1, kWaveBytes / row_bytes);
   for (size_t first = 0; first < queries.size(); first += wave) {
     RunWave(decode, queries.data() + first,

@@ -82,8 +82,7 @@ void Materialise(const Prefill& p, Scratch& scratch, int head,
   const int v_dim = p.op.output_dim();
   if (p.op.projects_values()) {
     LinearSerial(inner, scratch, gather(layout.value, layout.value_length()),
-                 p.op.up->v[head],
-                 {tile.v, rows.count, v_dim, size_t(v_dim)});
+                 p.op.up->v[head], {tile.v, rows.count, v_dim, size_t(v_dim)});
   } else {
     GatherSlices(inner, layout.value, group, p.cache.dtype, rows, tile.v,
                  v_dim);
@@ -145,9 +144,8 @@ void RunGroup(const Prefill& p, Scratch& scratch, const Task& task) {
       });
   const int dim = p.op.output_dim();
   for (int h = 0; h < heads; ++h) {
-    const Rows out =
-        p.out.Slice(task.span->first_row + task.first, task.count)
-            .Columns((first_head + h) * dim, dim);
+    const Rows out = p.out.Slice(task.span->first_row + task.first, task.count)
+                         .Columns((first_head + h) * dim, dim);
     const Rows head{result[h], task.count, result.cols, heads * result.stride};
     if (p.op.projects_values()) {
       LinearSerial(inner, scratch, head, p.op.up->v[first_head + h], out);

@@ -14,8 +14,7 @@ double Sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 void SigmoidMul(CpuContext& cpu, Rows x, Rows y) {
   cpu.pool().Run(x.rows, [&](int row, int) {
     for (int i = 0; i < y.cols; ++i) {
-      y[row][i] =
-          static_cast<float>(Sigmoid(x[row][i]) * x[row][y.cols + i]);
+      y[row][i] = static_cast<float>(Sigmoid(x[row][i]) * x[row][y.cols + i]);
     }
   });
 }

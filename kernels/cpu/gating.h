@@ -14,7 +14,8 @@ void SigmoidMul(CpuContext& cpu, Rows x, Rows y);
 // x *= sigmoid(a . b), row by row.
 void ScaleBySigmoidDot(CpuContext& cpu, Rows a, Rows b, Rows x);
 
-// Multiplies the p-th of x's equal parts by softmax(logits)[p], p < logits.cols.
+// Multiplies the p-th of x's equal parts by softmax(logits)[p], p <
+// logits.cols.
 void ScaleParts(CpuContext& cpu, Rows logits, Rows x);
 
 // The sinusoids of 1706.03762, section 3.5: columns 2i and 2i+1 are sine and

@@ -56,100 +56,86 @@ void Select(const float* scores, int tokens, int count, int32_t* order) {
   std::sort(order, order + count);
 }
 
-// A block table of single rows for each of the span's rows from `first` on.
-class SelectedRows {
- public:
-  SelectedRows(CpuContext& cpu, const AttentionOp& op, const Indexer& indexer,
-               const CacheRows& cache)
-      : cpu_(cpu),
-        op_(op),
-        indexer_(indexer),
-        cache_(cache),
-        single_(AsSingleRows(cache)) {}
-
-  void Add(const SequenceSpan& span, int first) {
-    for (int i = first; i < span.num_rows; ++i) {
-      const int tokens = span.first_position + i + 1;
-      queries_.push_back({span.first_row + i, tokens, span.block_table});
+// Attends for rows of one span after the other, each over its selected rows.
+void AttendSelected(CpuContext& cpu, const AttentionOp& op, int top_k,
+                    const int32_t* selected, const CacheRows& cache,
+                    const SequenceSpan& span, int first, Rows q, Rows out) {
+  const CacheRows single = AsSingleRows(cache);
+  const int rows = span.num_rows - first;
+  if (rows <= 0) return;
+  std::vector<int32_t> tables(size_t(rows) * top_k);
+  std::vector<SequenceSpan> spans(rows);
+  for (int i = 0; i < rows; ++i) {
+    const int row = span.first_row + first + i;
+    const int count = std::min(span.first_position + first + i + 1, top_k);
+    int32_t* table = &tables[size_t(i) * top_k];
+    for (int t = 0; t < count; ++t) {
+      const std::byte* p =
+          cache.Row(span.block_table, selected[size_t(row) * top_k + t]);
+      table[t] = static_cast<int32_t>((p - single.data) / single.block_bytes);
     }
+    spans[i] = {row, 1, count - 1, table};
   }
+  AttendDecode(cpu, op, single, spans.data(), rows, q, out);
+}
 
-  void Attend(Rows q, Rows out) {
-    if (queries_.empty()) return;
-    std::vector<int32_t> tables(queries_.size() * indexer_.top_k);
-    std::vector<SequenceSpan> spans(queries_.size());
-    cpu_.pool().Run(static_cast<int>(queries_.size()), [&](int i, int thread) {
-      const Query& query = queries_[i];
-      int32_t* table = &tables[size_t(i) * indexer_.top_k];
-      const int count = std::min(query.tokens, indexer_.top_k);
-      FillTable(query, count, cpu_.ThreadScratch(thread), table);
-      spans[i] = {query.row, 1, count - 1, table};
-    });
-    AttendDecode(cpu_, op_, single_, spans.data(),
-                 static_cast<int>(spans.size()), q, out);
-    queries_.clear();
-  }
+}  // namespace
 
- private:
+void SelectTokens(CpuContext& cpu, const AttnLayout& layout,
+                  const Indexer& indexer, const CacheRows& cache,
+                  const SequenceSpan* spans, int num_spans, int32_t* selected) {
   struct Query {
     int row;
     int tokens;  // it may see [0, tokens)
     const int32_t* block_table;
   };
-
-  void FillTable(const Query& query, int count, Scratch& scratch,
-                 int32_t* table) {
+  std::vector<Query> queries;
+  for (int s = 0; s < num_spans; ++s) {
+    for (int i = 0; i < spans[s].num_rows; ++i) {
+      queries.push_back({spans[s].first_row + i,
+                         spans[s].first_position + i + 1,
+                         spans[s].block_table});
+    }
+  }
+  cpu.pool().Run(static_cast<int>(queries.size()), [&](int i, int thread) {
+    const Query& query = queries[i];
+    Scratch& scratch = cpu.ThreadScratch(thread);
     scratch.Reset();
+    const int count = std::min(query.tokens, indexer.top_k);
     int32_t* order = scratch.Take<int32_t>(query.tokens);
     std::iota(order, order + query.tokens, 0);
     if (count < query.tokens) {
       float* scores = scratch.Take<float>(query.tokens);
-      Score(cpu_, op_.layout.index, indexer_, cache_, query.block_table,
-            query.row, query.tokens, scratch, scores);
+      Score(cpu, layout.index, indexer, cache, query.block_table, query.row,
+            query.tokens, scratch, scores);
       Select(scores, query.tokens, count, order);
     }
-    for (int i = 0; i < count; ++i) {
-      const std::byte* row = cache_.Row(query.block_table, order[i]);
-      table[i] =
-          static_cast<int32_t>((row - single_.data) / single_.block_bytes);
-    }
-  }
-
-  CpuContext& cpu_;
-  const AttentionOp& op_;
-  const Indexer& indexer_;
-  const CacheRows& cache_;
-  const CacheRows single_;
-  std::vector<Query> queries_;
-};
-
-}  // namespace
-
-void AttendDecodeSparse(CpuContext& cpu, const AttentionOp& op,
-                        const Indexer& indexer, const CacheRows& cache,
-                        const SequenceSpan* spans, int num_spans, Rows q,
-                        Rows out) {
-  SelectedRows selected(cpu, op, indexer, cache);
-  for (int s = 0; s < num_spans; ++s) selected.Add(spans[s], 0);
-  selected.Attend(q, out);
+    std::copy_n(order, count, selected + size_t(query.row) * indexer.top_k);
+  });
 }
 
-void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op,
-                         const Indexer& indexer, const CacheRows& cache,
+void AttendDecodeSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
+                        const int32_t* selected, const CacheRows& cache,
+                        const SequenceSpan* spans, int num_spans, Rows q,
+                        Rows out) {
+  for (int s = 0; s < num_spans; ++s) {
+    AttendSelected(cpu, op, top_k, selected, cache, spans[s], 0, q, out);
+  }
+}
+
+void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
+                         const int32_t* selected, const CacheRows& cache,
                          const SequenceSpan* spans, int num_spans, Rows q,
                          Rows out) {
-  SelectedRows selected(cpu, op, indexer, cache);
   std::vector<SequenceSpan> dense;
   for (int s = 0; s < num_spans; ++s) {
     const SequenceSpan& span = spans[s];
-    const int rows =
-        std::clamp(indexer.top_k - span.first_position, 0, span.num_rows);
+    const int rows = std::clamp(top_k - span.first_position, 0, span.num_rows);
     if (rows > 0) {
       dense.push_back(
           {span.first_row, rows, span.first_position, span.block_table});
     }
-    selected.Add(span, rows);
-    selected.Attend(q, out);  // decode's rows are consecutive
+    AttendSelected(cpu, op, top_k, selected, cache, span, rows, q, out);
   }
   AttendPrefill(cpu, op, cache, dense.data(), static_cast<int>(dense.size()), q,
                 out);

@@ -21,12 +21,18 @@ struct Indexer {
   Rows weights;  // [rows, heads]
 };
 
-void AttendDecodeSparse(CpuContext& cpu, const AttentionOp& op,
-                        const Indexer& indexer, const CacheRows& cache,
+// Fills `selected` [rows of the step, top_k] for the spans' rows: positions,
+// ascending; a query that sees fewer has them all, and rubbish behind.
+void SelectTokens(CpuContext& cpu, const AttnLayout& layout,
+                  const Indexer& indexer, const CacheRows& cache,
+                  const SequenceSpan* spans, int num_spans, int32_t* selected);
+
+void AttendDecodeSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
+                        const int32_t* selected, const CacheRows& cache,
                         const SequenceSpan* spans, int num_spans, Rows q,
                         Rows out);
-void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op,
-                         const Indexer& indexer, const CacheRows& cache,
+void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
+                         const int32_t* selected, const CacheRows& cache,
                          const SequenceSpan* spans, int num_spans, Rows q,
                          Rows out);
 

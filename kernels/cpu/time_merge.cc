@@ -28,7 +28,8 @@ void MergeRows(const AttnLayout& layout, const CacheRows& cache,
   for (int i = 0; i < span.num_rows; ++i) {
     const int position = span.first_position + i;
     const int row = span.first_row + i;
-    std::byte* slot = cache.Row(span.block_table, position / layout.time_stride);
+    std::byte* slot =
+        cache.Row(span.block_table, position / layout.time_stride);
     std::byte* own = newest + row * cache.row_bytes();
     const bool first = position % layout.time_stride == 0;
     for (int c = 0; c < cache.row_width; ++c) {

@@ -43,8 +43,8 @@ struct AttentionConfig {
   bool latent_norms = true;
   float q_latent_scale = 1.0f;  // factors of the normed latents
   float kv_latent_scale = 1.0f;
-  int latent_slices = 1;  // GLA-2: 2; MLRA: 4. Each is normed alone
-  int branches = 1;       // MLRA: softmaxes per head, whose mean...
+  int latent_slices = 1;      // GLA-2: 2; MLRA: 4. Each is normed alone
+  int branches = 1;           // MLRA: softmaxes per head, whose mean...
   float branch_scale = 1.0f;  // ...is not what is taken: factor of each
   int time_stride = 1;        // MTLA: tokens that share a row
   // DeepSeek-V3.2's indexer; index_topk 0: none, attention is dense

@@ -16,16 +16,15 @@ namespace {
 absl::Status Validate(const AttentionConfig& a) {
   RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
   RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 2, 4096));
-  RETURN_IF_ERROR(
-      CheckBetween("kv_heads * head_dim", int64_t{a.kv_heads} * a.head_dim, 1,
-                   1 << 19));
+  RETURN_IF_ERROR(CheckBetween("kv_heads * head_dim",
+                               int64_t{a.kv_heads} * a.head_dim, 1, 1 << 19));
   RETURN_IF_ERROR(
       CheckBetween("knocking_value_dim", a.knocking_value_dim, 0, 65536));
   if (a.kv_head_of.empty()) {
     if (a.heads % a.kv_heads == 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "num_attention_heads ", a.heads,
-        " is not a multiple of num_key_value_heads ", a.kv_heads));
+    return absl::InvalidArgumentError(
+        absl::StrCat("num_attention_heads ", a.heads,
+                     " is not a multiple of num_key_value_heads ", a.kv_heads));
   }
   RETURN_IF_ERROR(CheckBetween("length of kv_head_of_query_head",
                                static_cast<int64_t>(a.kv_head_of.size()),
@@ -66,7 +65,8 @@ std::vector<int> SortedHeads(const AttentionConfig& a) {
   });
   std::vector<int> columns;
   for (const int head : order) {
-    for (int i = 0; i < a.head_dim; ++i) columns.push_back(head * a.head_dim + i);
+    for (int i = 0; i < a.head_dim; ++i)
+      columns.push_back(head * a.head_dim + i);
   }
   return columns;
 }
@@ -87,8 +87,8 @@ absl::Status Knock(const LayerWeights& weights, const std::string& name, int d,
 absl::StatusOr<OutputBlock> ReadQueries(const LayerWeights& weights,
                                         const AttentionConfig& a) {
   const int d = a.head_dim;
-  ASSIGN_OR_RETURN(OutputBlock q, weights.Read("q_proj", a.heads * d,
-                                               weights.hidden_size()));
+  ASSIGN_OR_RETURN(OutputBlock q,
+                   weights.Read("q_proj", a.heads * d, weights.hidden_size()));
   if (a.rope_interleaved) q = Deinterleave(q, d, d);
   RETURN_IF_ERROR(Knock(weights, "q_knock", d, q));
   if (!a.kv_head_of.empty()) q = Select(q, SortedHeads(a));
@@ -171,7 +171,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kGqaForm = {"gqa",  Validate, HeadDim,
-                                HeadDim, Layout, UpParameters,   Load};
+const AttentionForm kGqaForm = {"gqa",  Validate,     HeadDim, HeadDim,
+                                Layout, UpParameters, Load};
 
 }  // namespace mla::runtime

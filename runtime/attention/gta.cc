@@ -9,7 +9,8 @@ namespace {
 
 absl::Status Validate(const AttentionConfig& a) {
   RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
-  RETURN_IF_ERROR(CheckBetween("n_head % kv heads", a.heads % a.kv_heads, 0, 0));
+  RETURN_IF_ERROR(
+      CheckBetween("n_head % kv heads", a.heads % a.kv_heads, 0, 0));
   RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 4, 4096));
   return CheckBetween("rope dim", a.qk_rope_head_dim, 2, a.head_dim - 1);
 }
@@ -51,7 +52,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kGtaForm = {"gta",   Validate, HeadDim,
-                                HeadDim, Layout, UpParameters,   Load};
+const AttentionForm kGtaForm = {"gta",  Validate,     HeadDim, HeadDim,
+                                Layout, UpParameters, Load};
 
 }  // namespace mla::runtime

@@ -118,8 +118,7 @@ OutputBlock Deinterleave(OutputBlock source, int head_rows, int rotated) {
   std::vector<int> map(source.outputs);
   for (int i = 0; i < source.outputs; ++i) {
     const int turned = i % head_rows - (head_rows - rotated);
-    map[i] =
-        turned < 0 ? i : i - turned + turned % half * 2 + turned / half;
+    map[i] = turned < 0 ? i : i - turned + turned % half * 2 + turned / half;
   }
   return Select(std::move(source), std::move(map));
 }
@@ -172,7 +171,8 @@ absl::StatusOr<OutputBlock> LayerWeights::ReadStacked(const std::string& name,
     ASSIGN_OR_RETURN(const WeightMatrix matrix,
                      reader_.Expert(prefix_ + name, i, count, rows, columns));
     blocks.push_back(
-        {rows, columns,
+        {rows,
+         columns,
          [matrix](int row, float* dst) { matrix.ReadRow(row, dst); },
          {}});
   }

@@ -1,5 +1,6 @@
 // Low-rank keys under RoPE: what is rotated after it is rebuilt cannot be
-// absorbed, so a group's keys are built when they are read. Values are absorbed.
+// absorbed, so a group's keys are built when they are read. Values are
+// absorbed.
 //   LoRC (2410.03111): row [k latent | v latent], K = W_b (W_a x).
 //   LRKV (2601.11471): row [k | v | k residuals | v residuals]; a head's key is
 //   the shared one plus its own low-rank residual, and so is its value.
@@ -96,9 +97,8 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
       map.push_back(h * a.kv_heads / a.heads * d + i);
     }
   }
-  layer.attention.up =
-      weights.UploadUp(k_b, a.kv_heads, /*absorb=*/false,
-                       Select(v_b, std::move(map)), a.heads);
+  layer.attention.up = weights.UploadUp(k_b, a.kv_heads, /*absorb=*/false,
+                                        Select(v_b, std::move(map)), a.heads);
   ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a.heads * d));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
@@ -106,7 +106,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kLowRankForm = {"low-rank", Validate, HeadDim,
-                                    HeadDim,    Layout, UpParameters,   Load};
+const AttentionForm kLowRankForm = {"low-rank", Validate,     HeadDim, HeadDim,
+                                    Layout,     UpParameters, Load};
 
 }  // namespace mla::runtime

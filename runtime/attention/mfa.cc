@@ -67,19 +67,17 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     ASSIGN_OR_RETURN(const OutputBlock map, ReadValueMap(weights, a.k_rank));
     values = ForEveryHead(map, a.heads);
   } else {
-    ASSIGN_OR_RETURN(row.emplace_back(),
-                     weights.Read("c_v", a.v_rank, hidden));
+    ASSIGN_OR_RETURN(row.emplace_back(), weights.Read("c_v", a.v_rank, hidden));
     layer.row_rotations.push_back({{0, 1, 0, a.k_rank}});
   }
   if (weights.Has("v_core.weight")) {
-    ASSIGN_OR_RETURN(values, weights.Read("v_core", a.heads * a.v_head_dim,
-                                          a.v_rank));
+    ASSIGN_OR_RETURN(values,
+                     weights.Read("v_core", a.heads * a.v_head_dim, a.v_rank));
   }
   SetInput(weights, q, Concatenate(std::move(row)), {}, layer);
   if (a.latent_norms) {
-    ASSIGN_OR_RETURN(
-        const float* norm,
-        weights.UploadNorm("q_layernorm.weight", a.q_lora_rank));
+    ASSIGN_OR_RETURN(const float* norm,
+                     weights.UploadNorm("q_layernorm.weight", a.q_lora_rank));
     layer.q_a_norms.push_back(
         {{0, 1, 0, a.q_lora_rank}, norm, nullptr, weights.norm_eps()});
   }
@@ -100,7 +98,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMfaForm = {"mfa",         Validate, QueryHeadDim,
-                                OutputHeadDim, Layout, UpParameters,   Load};
+const AttentionForm kMfaForm = {
+    "mfa", Validate, QueryHeadDim, OutputHeadDim, Layout, UpParameters, Load};
 
 }  // namespace mla::runtime

@@ -94,14 +94,12 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   ASSIGN_OR_RETURN(OutputBlock up_k,
                    weights.Read("kv_proj.up_k", a.kv_heads * rest, a.k_rank));
   up_k.bias.clear();
-  ASSIGN_OR_RETURN(
-      const OutputBlock up_v,
-      weights.Read("kv_proj.up_v", a.kv_heads * d,
-                   a.v_rank > 0 ? a.v_rank : a.k_rank));
+  ASSIGN_OR_RETURN(const OutputBlock up_v,
+                   weights.Read("kv_proj.up_v", a.kv_heads * d,
+                                a.v_rank > 0 ? a.v_rank : a.k_rank));
   const OutputBlock values = PerQueryHead(up_v, a, d);
-  layer.attention.up =
-      weights.UploadUp(PerQueryHead(up_k, a, rest), a.heads, /*absorb=*/true,
-                       values, a.heads);
+  layer.attention.up = weights.UploadUp(PerQueryHead(up_k, a, rest), a.heads,
+                                        /*absorb=*/true, values, a.heads);
   ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a.heads * d));
   if (!values.bias.empty()) out.bias = ApplyTo(out, values.bias);
   layer.out = weights.Upload(out);
@@ -110,7 +108,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMha2MlaForm = {"mha2mla", Validate, HeadDim,
-                                    HeadDim,   Layout, UpParameters,   Load};
+const AttentionForm kMha2MlaForm = {"mha2mla", Validate,     HeadDim, HeadDim,
+                                    Layout,    UpParameters, Load};
 
 }  // namespace mla::runtime

@@ -39,9 +39,9 @@ absl::Status Validate(const AttentionConfig& a) {
   RETURN_IF_ERROR(CheckBetween("down_rate", a.time_stride, 1, 16));
   if (a.kv_lora_rank % a.latent_slices != 0 ||
       a.heads * a.branches % a.latent_slices != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "kv_lora_rank ", a.kv_lora_rank, " and ", a.heads, " heads do not make ",
-        a.latent_slices, " equal slices"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_lora_rank ", a.kv_lora_rank, " and ", a.heads,
+                     " heads do not make ", a.latent_slices, " equal slices"));
   }
   if (a.index_topk == 0) return absl::OkStatus();
   RETURN_IF_ERROR(CheckBetween("index_n_heads", a.index_n_heads, 1, 65536));
@@ -56,9 +56,9 @@ int QueryHeadDim(const AttentionConfig& a) {
 int OutputHeadDim(const AttentionConfig& a) { return a.v_head_dim; }
 
 kernels::AttnLayout Layout(const AttentionConfig& a) {
-  kernels::AttnLayout layout = kernels::MlaLayout(
-      a.heads, a.kv_lora_rank, a.qk_rope_head_dim, a.index_head_dim,
-      a.latent_slices, a.branches);
+  kernels::AttnLayout layout =
+      kernels::MlaLayout(a.heads, a.kv_lora_rank, a.qk_rope_head_dim,
+                         a.index_head_dim, a.latent_slices, a.branches);
   layout.time_stride = a.time_stride;
   return layout;
 }
@@ -91,9 +91,9 @@ absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
     } else if (a.latent_slices > 1) {
       absl::StrAppend(&name, "_", i + 1);
     }
-    ASSIGN_OR_RETURN(NormStep norm,
-                     ReadNorm(weights, name, {i * slice, 1, 0, slice},
-                              a.kv_latent_scale));
+    ASSIGN_OR_RETURN(
+        NormStep norm,
+        ReadNorm(weights, name, {i * slice, 1, 0, slice}, a.kv_latent_scale));
     layer.row_norms.push_back(norm);
   }
   return absl::OkStatus();
@@ -110,9 +110,8 @@ absl::Status LoadIndexer(const LayerWeights& weights, const AttentionConfig& a,
   ASSIGN_OR_RETURN(more, weights.Read("indexer.weights_proj", a.index_n_heads,
                                       weights.hidden_size()));
   row = Concatenate({row, key});
-  ASSIGN_OR_RETURN(
-      NormStep norm,
-      ReadNorm(weights, "indexer.k_norm", {first, 1, 0, a.index_head_dim}, 1));
+  ASSIGN_OR_RETURN(NormStep norm, ReadNorm(weights, "indexer.k_norm",
+                                           {first, 1, 0, a.index_head_dim}, 1));
   norm.eps = kLatentNormEps;
   layer.row_norms.push_back(norm);
   layer.row_rotations.push_back({{first, 1, 0, a.index_head_dim}});
@@ -169,8 +168,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
 
 absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
                               const AttentionConfig& a, AttentionLayer& layer) {
-  ASSIGN_OR_RETURN(const OutputBlock kv_b,
-                   ReadUpProjection(weights, names, a));
+  ASSIGN_OR_RETURN(const OutputBlock kv_b, ReadUpProjection(weights, names, a));
   const int both = a.qk_nope_head_dim + a.v_head_dim;
   std::vector<int> k, v;
   for (int i = 0; i < kv_b.outputs; ++i) {
@@ -238,13 +236,12 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   const int head = QueryHeadDim(a);
   const int rank = a.kv_lora_rank;
   const int rope = a.qk_rope_head_dim;
-  layer.q_rotations.push_back(
-      {{a.qk_nope_head_dim, a.heads, head, rope}});
+  layer.q_rotations.push_back({{a.qk_nope_head_dim, a.heads, head, rope}});
   const bool q_latent = a.q_lora_rank > 0;
-  ASSIGN_OR_RETURN(OutputBlock q,
-                   weights.Read(q_latent ? names.q_a : names.q,
-                                q_latent ? a.q_lora_rank : a.heads * head,
-                                hidden));
+  ASSIGN_OR_RETURN(
+      OutputBlock q,
+      weights.Read(q_latent ? names.q_a : names.q,
+                   q_latent ? a.q_lora_rank : a.heads * head, hidden));
   if (a.rope_interleaved && !q_latent) q = Deinterleave(q, head, rope);
   OutputBlock row, more;
   if (a.cache_layer < 0) {
@@ -268,7 +265,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMlaForm = {"mla",         Validate, QueryHeadDim,
-                                OutputHeadDim, Layout, UpParameters,   Load};
+const AttentionForm kMlaForm = {
+    "mla", Validate, QueryHeadDim, OutputHeadDim, Layout, UpParameters, Load};
 
 }  // namespace mla::runtime

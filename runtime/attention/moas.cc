@@ -75,7 +75,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMoasForm = {"moas",  Validate, HeadDim,
-                                 HeadDim, Layout, UpParameters,   Load};
+const AttentionForm kMoasForm = {"moas", Validate,     HeadDim, HeadDim,
+                                 Layout, UpParameters, Load};
 
 }  // namespace mla::runtime

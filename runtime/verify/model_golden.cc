@@ -8,8 +8,8 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "runtime/status_macros.h"
 #include "runtime/attention/attention_form.h"
+#include "runtime/status_macros.h"
 #include "runtime/verify/golden_file.h"
 #include "runtime/verify/sequence_runner.h"
 
@@ -68,6 +68,7 @@ class GoldenTap : public ActivationTap {
   }
 
   // The chosen experts as a set, each with its weight.
+  void OnSelection(std::string_view, Selection&) override {}
   void OnRouting(std::string_view name, Routing& routing) override {
     const std::string key = absl::StrCat("act.", std::string(name));
     const TensorView* ids = golden_.tensors->Find(key + ".indices");
@@ -230,7 +231,7 @@ size_t LongestSequence(const GoldenFile& golden) {
 int RoundedTensors(const ModelConfig& config) {
   int attention = 0;
   for (const AttentionConfig& a : config.attention) {
-    int layer = 2;                                   // in and out
+    int layer = 2;                                        // in and out
     if (FormOf(a.kind).up_parameters(a) > 0) layer += 2;  // W_UK, W_UV
     if (a.q_lora_rank > 0) ++layer;
     attention = std::max(attention, layer);
@@ -281,7 +282,8 @@ absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,
   if (options.routing != nullptr) {
     const SequenceRunner::Rerouted& rerouted = runner->rerouted();
     report.notes.push_back(absl::StrFormat(
-        "%d of %d choices of experts were not those of the model in float; "
+        "%d of %d choices of experts and tokens were not those of the model in "
+        "float; "
         "float's were followed",
         rerouted.changed, rerouted.choices));
   }

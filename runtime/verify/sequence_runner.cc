@@ -9,29 +9,33 @@
 namespace mla::runtime {
 namespace {
 
-class RecordRouting : public ActivationTap {
+class RecordChoices : public ActivationTap {
  public:
   void OnActivation(std::string_view, Rows) override {}
   void OnRouting(std::string_view, Routing& routing) override {
-    recorded.push_back(routing);
+    routings.push_back(routing);
   }
-  std::vector<Routing> recorded;  // one for each layer with experts
+  void OnSelection(std::string_view, Selection& selection) override {
+    selections.push_back(selection);
+  }
+  std::vector<Routing> routings;      // one for each layer with experts
+  std::vector<Selection> selections;  // ...and with an indexer
 };
 
-// Sends tokens where the record does; passes the rest on to `next`.
-class FollowRouting : public ActivationTap {
+// Chooses what the record does; passes the rest on to `next`.
+class FollowChoices : public ActivationTap {
  public:
-  FollowRouting(const std::vector<Routing>& recorded, int rows,
+  FollowChoices(const RecordChoices& record, const StepBatch& batch,
                 ActivationTap* next, SequenceRunner::Rerouted& rerouted)
-      : recorded_(recorded), rows_(rows), next_(next), rerouted_(rerouted) {}
+      : record_(record), batch_(batch), next_(next), rerouted_(rerouted) {}
 
   void OnActivation(std::string_view name, Rows x) override {
     if (next_ != nullptr) next_->OnActivation(name, x);
   }
 
   void OnRouting(std::string_view name, Routing& routing) override {
-    const Routing& record = recorded_[layer_++];
-    const size_t top_k = routing.experts.size() / rows_;
+    const Routing& record = record_.routings[routings_++];
+    const size_t top_k = routing.experts.size() / batch_.tokens.size();
     for (size_t i = 0; i < routing.experts.size(); i += top_k) {
       int32_t* ours = &routing.experts[i];
       const int32_t* theirs = &record.experts[i];
@@ -44,12 +48,33 @@ class FollowRouting : public ActivationTap {
     if (next_ != nullptr) next_->OnRouting(name, routing);
   }
 
+  void OnSelection(std::string_view name, Selection& selection) override {
+    const Selection& record = record_.selections[selections_++];
+    for (const auto* spans : {&batch_.generated, &batch_.prompt}) {
+      for (const StepSpan& span : *spans) {
+        for (int i = 0; i < span.rows.num_rows; ++i) {
+          const int seen = span.rows.first_position + i + 1;
+          const size_t first =
+              size_t(span.rows.first_row + i) * selection.top_k;
+          int32_t* ours = &selection.positions[first];
+          ++rerouted_.choices;
+          rerouted_.changed +=
+              !std::equal(ours, ours + std::min(seen, selection.top_k),
+                          &record.positions[first]);
+        }
+      }
+    }
+    selection = record;
+    if (next_ != nullptr) next_->OnSelection(name, selection);
+  }
+
  private:
-  const std::vector<Routing>& recorded_;
-  const int rows_;
+  const RecordChoices& record_;
+  const StepBatch& batch_;
   ActivationTap* const next_;
   SequenceRunner::Rerouted& rerouted_;
-  size_t layer_ = 0;
+  size_t routings_ = 0;
+  size_t selections_ = 0;
 };
 
 }  // namespace
@@ -62,10 +87,11 @@ absl::StatusOr<std::unique_ptr<SequenceRunner>> SequenceRunner::Create(
   const int blocks = (max_tokens + block_tokens - 1) / block_tokens;
   if (routing != nullptr) {
     RETURN_IF_ERROR(routing->backend().AllocateCache(
-        routing->config().Layouts(), kernels::DType::kF32, block_tokens, blocks));
+        routing->config().Layouts(), kernels::DType::kF32, block_tokens,
+        blocks));
   }
-  RETURN_IF_ERROR(model.backend().AllocateCache(model.config().Layouts(), kv_dtype,
-                                                block_tokens, blocks));
+  RETURN_IF_ERROR(model.backend().AllocateCache(
+      model.config().Layouts(), kv_dtype, block_tokens, blocks));
   for (int i = 0; i < blocks; ++i) runner->block_table_.push_back(i);
   std::reverse(runner->block_table_.begin(), runner->block_table_.end());
   return runner;
@@ -109,9 +135,9 @@ const float* SequenceRunner::Generate(int32_t token) {
 
 Rows SequenceRunner::Forward(const StepBatch& batch, ActivationTap* tap) {
   if (routing_ == nullptr) return model_.Forward(batch, tap);
-  RecordRouting record;
+  RecordChoices record;
   routing_->Forward(batch, &record);
-  FollowRouting follow(record.recorded, batch.num_tokens(), tap, rerouted_);
+  FollowChoices follow(record, batch, tap, rerouted_);
   return model_.Forward(batch, &follow);
 }
 

@@ -20,8 +20,8 @@ class SequenceRunner {
  public:
   // A cache of `kv_dtype` rows for `max_tokens`, whose blocks are handed out in
   // a scattered order, so that a wrong block table shows. With `routing`, that
-  // model computes every step first, and tokens meet the experts that they met
-  // there.
+  // model computes every step first, and tokens meet the experts, and where
+  // attention is sparse the tokens, that they met there.
   static absl::StatusOr<std::unique_ptr<SequenceRunner>> Create(
       Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
       Model* routing = nullptr);
@@ -39,7 +39,7 @@ class SequenceRunner {
 
   int position() const { return position_; }
 
-  // A choice is a token's experts in one layer.
+  // A choice is a token's experts in one layer, or the tokens it attends to.
   struct Rerouted {
     int64_t choices = 0;
     int64_t changed = 0;

@@ -159,7 +159,8 @@ absl::StatusOr<std::vector<Result>> RunAll(BenchOptions options) {
   const int64_t tokens = options.prompt_tokens + options.generate_tokens +
                          engine_options.block_tokens;
   engine_options.kv_cache_bytes =
-      most * model->config.BlockBytes(options.kv_dtype, static_cast<int>(tokens));
+      most *
+      model->config.BlockBytes(options.kv_dtype, static_cast<int>(tokens));
   ASSIGN_OR_RETURN(const auto engine,
                    runtime::Engine::Create(engine_options, *model, metrics));
 

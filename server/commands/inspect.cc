@@ -56,8 +56,8 @@ std::vector<Layout> Compare(const ModelConfig& c) {
     return layouts;
   }
   if (a.kind != AttentionKind::kGqa) {
-    layouts.push_back({absl::StrCat("this model: ", FormOf(a.kind).name), own,
-                       true});
+    layouts.push_back(
+        {absl::StrCat("this model: ", FormOf(a.kind).name), own, true});
     return layouts;
   }
   layouts.push_back(

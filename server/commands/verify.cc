@@ -50,7 +50,7 @@ absl::StatusOr<runtime::Report> Verify(const VerifyCommandOptions& options) {
         options.load.model.weights_dtype == kernels::DType::kF32 &&
         options.verify.kv_dtype == kernels::DType::kF32;
     std::unique_ptr<runtime::LoadedModel> in_float;
-    if (loaded->config.moe && !in_float_already) {
+    if (loaded->config.Chooses() && !in_float_already) {
       runtime::LoadOptions load = options.load;
       load.model.weights_dtype = kernels::DType::kF32;
       ASSIGN_OR_RETURN(in_float, runtime::LoadedModel::Load(model, load));

@@ -70,6 +70,17 @@ class SparseAttentionTest : public mla::testing::IsaTest {
             View(weights_, tokens_)};
   }
 
+  // Selects, then attends, as one step does.
+  void Attend(bool decode, const std::vector<SequenceSpan>& spans) {
+    std::vector<int32_t> selected(size_t(tokens_) * kTopK, -1);
+    const int count = static_cast<int>(spans.size());
+    SelectTokens(cpu_, layout_, Chooser(), cache_, spans.data(), count,
+                 selected.data());
+    (decode ? AttendDecodeSparse : AttendPrefillSparse)(
+        cpu_, op_, kTopK, selected.data(), cache_, spans.data(), count,
+        View(q_, tokens_), View(out_, tokens_));
+  }
+
   const float* Row(int t) const {
     return &rows_[size_t(t) * layout_.row_width];
   }
@@ -152,17 +163,13 @@ TEST_P(SparseAttentionTest, PromptsAndGeneratedTokensMatchTheDefinition) {
     Fill(150, dtype);
     // The prompt in two chunks, the first of which crosses top_k.
     for (const auto& [first, rows] : {std::pair(0, 60), std::pair(60, 40)}) {
-      const SequenceSpan span{first, rows, first, table_.data()};
-      AttendPrefillSparse(cpu_, op_, Chooser(), cache_, &span, 1,
-                          View(q_, tokens_), View(out_, tokens_));
+      Attend(/*decode=*/false, {{first, rows, first, table_.data()}});
     }
     // The rest one by one, but all in one step.
     std::vector<SequenceSpan> spans;
     for (int t = 100; t < tokens_; ++t)
       spans.push_back({t, 1, t, table_.data()});
-    AttendDecodeSparse(cpu_, op_, Chooser(), cache_, spans.data(),
-                       static_cast<int>(spans.size()), View(q_, tokens_),
-                       View(out_, tokens_));
+    Attend(/*decode=*/true, spans);
     for (int t = 0; t < tokens_; ++t) ExpectDefinition(t);
   }
 }
@@ -174,22 +181,19 @@ TEST_P(SparseAttentionTest, UpToTopKDecodeIsDenseToTheBit) {
   AttendDecode(cpu_, op_, cache_, &span, 1, q, out);
   const std::vector<float> dense(out[kTopK - 1], out[kTopK - 1] + out.cols);
   std::fill_n(out[kTopK - 1], out.cols, NAN);
-  AttendDecodeSparse(cpu_, op_, Chooser(), cache_, &span, 1, q, out);
+  Attend(/*decode=*/true, {span});
   EXPECT_EQ(dense,
             std::vector<float>(out[kTopK - 1], out[kTopK - 1] + out.cols));
 }
 
 TEST_P(SparseAttentionTest, TheBatchAndTheChunksDoNotMatter) {
   Fill(120, DType::kF32);
-  const Rows q = View(q_, tokens_), out = View(out_, tokens_);
-  const SequenceSpan whole{0, 120, 0, table_.data()};
-  AttendPrefillSparse(cpu_, op_, Chooser(), cache_, &whole, 1, q, out);
+  Attend(/*decode=*/false, {{0, 120, 0, table_.data()}});
   const std::vector<float> expected = out_;
   std::fill(out_.begin(), out_.end(), NAN);
   for (int first = 0; first < 120; first += 7) {
-    const SequenceSpan span{first, std::min(7, 120 - first), first,
-                            table_.data()};
-    AttendPrefillSparse(cpu_, op_, Chooser(), cache_, &span, 1, q, out);
+    Attend(/*decode=*/false,
+           {{first, std::min(7, 120 - first), first, table_.data()}});
   }
   EXPECT_EQ(out_, expected);
 }

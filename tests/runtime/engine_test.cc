@@ -313,9 +313,9 @@ TEST(Engine, TimingsAndMetricsAddUp) {
   total_blocks = static_cast<double>(c.total_blocks);
   EXPECT_EQ(states, total_blocks * c.block_bytes);
   // Layers x row width x 2 bytes, from the model's own config.
-  EXPECT_EQ(c.bytes_per_token, f.model.config.num_layers *
-                                   f.model.config.attention[0].Layout().row_width *
-                                   2);
+  EXPECT_EQ(c.bytes_per_token,
+            f.model.config.num_layers *
+                f.model.config.attention[0].Layout().row_width * 2);
 }
 
 }  // namespace

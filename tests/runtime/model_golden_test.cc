@@ -38,7 +38,8 @@ Report Verify(const std::string& path, const std::string& backend,
   auto model = mla::testing::LoadGolden(path, weights, backend);
   std::unique_ptr<LoadedModel> in_float;
   VerifyOptions options{kv, block_tokens};
-  if (model->config.moe && (weights != DType::kF32 || kv != DType::kF32)) {
+  if (model->config.Chooses() &&
+      (weights != DType::kF32 || kv != DType::kF32)) {
     in_float = mla::testing::LoadGolden(path, DType::kF32, backend);
     options.routing = in_float->model.get();
   }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/support/tiny_server.h"
@@ -46,8 +47,9 @@ TEST(Serving, ADrainUnderLoadLosesNothingThatWasAccepted) {
       grpc::ClientContext context;
       const auto reader = stub->Generate(&context, Request(kTokens));
       v1::GenerateResponse response;
+      bool first = true;
       while (reader->Read(&response)) {
-        if (received[i] == 0) ++accepted;
+        if (std::exchange(first, false)) ++accepted;
         received[i] += response.chunk().token_ids_size();
       }
       EXPECT_TRUE(reader->Finish().ok());
