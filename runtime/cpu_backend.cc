@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/attention.h"
@@ -258,11 +259,7 @@ class CpuBackend : public Backend {
     const kernels::CacheRows& cache = layers_[layer];
     if (layouts_[layer].time_stride > 1) {
       newest_rows_.resize(x.rows * cache.row_bytes());
-      const std::vector<SequenceSpan> spans = Spans();
-      cpu_.pool().Run(static_cast<int>(spans.size()), [&](int i, int) {
-        kernels::MergeRows(layouts_[layer], cache, spans[i], x,
-                           newest_rows_.data());
-      });
+      MergeRows(layouts_[layer], cache, x);
       return;
     }
     slots_.resize(x.rows);
@@ -394,6 +391,25 @@ class CpuBackend : public Backend {
       const size_t row = span.rows.first_row + i;
       tables.rope->Angles(span.rows.first_position + i, span.long_prompt,
                           &tables.cos[row * angles], &tables.sin[row * angles]);
+    }
+  }
+
+  // A sequence that is computed again has a prompt's and a generated span, and
+  // a chunk may begin in the one and end in the other: so in their order.
+  void MergeRows(const kernels::AttnLayout& layout,
+                 const kernels::CacheRows& cache, Rows x) {
+    std::map<const int32_t*, std::vector<SequenceSpan>> sequences;
+    for (const SequenceSpan& span : Spans()) {
+      sequences[span.block_table].push_back(span);
+    }
+    for (auto& [table, spans] : sequences) {
+      std::sort(spans.begin(), spans.end(),
+                [](const SequenceSpan& a, const SequenceSpan& b) {
+                  return a.first_position < b.first_position;
+                });
+      for (const SequenceSpan& span : spans) {
+        kernels::MergeRows(layout, cache, span, x, newest_rows_.data());
+      }
     }
   }
 

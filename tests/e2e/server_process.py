@@ -30,8 +30,18 @@ class Server:
     """Started by the constructor; `grpc`, `http` and `admin` are addresses."""
 
     def __init__(self, model, *flags):
+        self._serve(model_folder(model), *flags)
+
+    @classmethod
+    def at(cls, folder, *flags):
+        """One that serves a folder of the caller's."""
+        made = cls.__new__(cls)
+        made._serve(folder, *flags)
+        return made
+
+    def _serve(self, folder, *flags):
         command = [
-            BINARY, "serve", "--model", str(model_folder(model)),
+            BINARY, "serve", "--model", str(folder),
             "--grpc-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0",
             "--admin-listen", "127.0.0.1:0", "--weights-dtype", "f32",
             "--kv-cache-dtype", "f32", "--kv-cache-bytes", "64M",
