@@ -52,8 +52,11 @@ class CpuContext {
  public:
   // REQUIRES: IsSupported(isa), num_threads >= 1.
   CpuContext(Isa isa, int num_threads)
+      : CpuContext(isa, GetInnerKernels(isa), num_threads) {}
+  // With inner kernels of the caller's, which a test may count.
+  CpuContext(Isa isa, const InnerKernels& inner, int num_threads)
       : isa_(isa),
-        inner_(GetInnerKernels(isa)),
+        inner_(inner),
         pool_(num_threads),
         scratch_(num_threads) {}
 

@@ -1,4 +1,4 @@
-// Tested by tests/kernels/attention_test.cc.
+// Tested by tests/kernels/time_merge_test.cc.
 #include "kernels/cpu/time_merge.h"
 
 #include <cstring>
