@@ -1,4 +1,4 @@
-// Tested by tests/runtime/weight_reader_test.cc.
+// Tested by tests/runtime/model_golden_test.cc.
 #include "runtime/weight_reader.h"
 
 #include <utility>
