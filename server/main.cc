@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   mla::server::AddVerify(app, exit_code);
   CLI::App* bench = app.add_subcommand("bench", "Measure speed and latency.");
   bench->require_subcommand(1);
+  mla::server::AddBenchAttention(*bench, exit_code);
   mla::server::AddBenchEngine(*bench, exit_code);
   mla::server::AddBenchLoad(*bench, exit_code);
 

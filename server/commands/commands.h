@@ -26,6 +26,7 @@ void AddPerplexity(CLI::App& parent, int& exit_code);
 void AddVerify(CLI::App& parent, int& exit_code);
 
 // Under `mlaserve bench`.
+void AddBenchAttention(CLI::App& parent, int& exit_code);
 void AddBenchEngine(CLI::App& parent, int& exit_code);
 void AddBenchLoad(CLI::App& parent, int& exit_code);
 

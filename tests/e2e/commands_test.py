@@ -101,3 +101,13 @@ def test_wrong_usage_is_an_error(arguments):
     done = run(*arguments)
     assert done.returncode != 0
     assert done.stderr
+
+
+def test_bench_attention_times_three_schemes():
+    done = run("bench", "attention", "--hidden-size", "64", "--heads", "2", "--kv-lora-rank", "32",
+               "--contexts", "20,70", "--queries", "1,64", "--seconds", "0", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert [(f["context"], f["queries"]) for f in figures] == [(20, 1), (70, 1), (70, 64)]
+    for figure in figures:
+        assert all(figure[f"{s}_seconds"] > 0 for s in ("precomputed", "two_step", "materialised"))

@@ -160,6 +160,47 @@ TEST_P(AttentionTest, ALongContextIsSplitAndMergedRight) {
   Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
 }
 
+// The third way to execute MLA (2506.02523): W_UK^T is multiplied into the
+// queries' own projection beforehand, and the output taken back afterwards. So
+// decode sees rows only, and must give what the definition says.
+TEST_P(AttentionTest, QueriesMayComeAbsorbed) {
+  CpuContext cpu(GetParam(), 2);
+  const Case c = LatentCase("mla", MlaLayout(3, 40, 8), 16, 24);
+  const Weights w(c, DType::kF32);
+  Pool pool(c, DType::kF32, {80});
+  const std::vector<float> two_step =
+      Attend(cpu, c, w, pool, {{0, 79, 1}}, true);
+  const std::vector<float> q = QueryRow(c, 0, 79);
+  std::vector<float> absorbed;
+  for (int h = 0; h < 3; ++h) {
+    const float* head = &q[h * c.query_dim()];
+    for (int j = 0; j < 40; ++j) {
+      double sum = 0;
+      for (int i = 0; i < c.nope; ++i) sum += double{w.K(h, i)[j]} * head[i];
+      absorbed.push_back(static_cast<float>(sum));
+    }
+    absorbed.insert(absorbed.end(), head + c.nope, head + c.query_dim());
+  }
+  std::vector<float> latents(3 * 40);
+  const SequenceSpan span{0, 1, 79, pool.tables[0].data()};
+  const int width = static_cast<int>(absorbed.size());
+  AttendDecode(cpu, {c.layout, c.scale()}, pool.View(), &span, 1,
+               {absorbed.data(), 1, width, size_t(width)},
+               {latents.data(), 1, 120, 120});
+  const std::vector<std::vector<double>> seen = pool.Seen(0, 79);
+  for (int h = 0; h < 3; ++h) {
+    const Expected e =
+        Oracle(c, BuildBranches(c, w, seen, h), 80, &q[h * c.query_dim()]);
+    for (int i = 0; i < c.v_dim; ++i) {
+      double out = 0;
+      for (int j = 0; j < 40; ++j)
+        out += double{w.V(h, i)[j]} * latents[h * 40 + j];
+      EXPECT_NEAR(out, e.out[i], e.bound);
+      EXPECT_NEAR(two_step[h * c.v_dim + i], e.out[i], e.bound);
+    }
+  }
+}
+
 // The published sizes, every head computed and some of them checked.
 TEST_P(AttentionTest, RealSizesMatchTheDefinition) {
   const Case sizes[] = {
