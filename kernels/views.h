@@ -47,6 +47,7 @@ struct SequenceSpan {
   int num_rows = 0;
   int first_position = 0;
   const int32_t* block_table = nullptr;  // covers first_position + num_rows
+  const int32_t* tokens = nullptr;       // the sequence's, from position 0 on
 };
 
 }  // namespace mla::kernels

@@ -52,11 +52,25 @@ struct LinearWeights {
   const float* bias = nullptr;  // [outputs] in the backend, or null
 };
 
+// EG-MLA's, see kernels/cpu/gated_rows.h: keys and values that the token gates.
+struct GatedWeights {
+  const Matrix* up = nullptr;     // [heads * (nope + v), latent]
+  const Matrix* gate = nullptr;   // [heads * (nope + v), embedding]
+  const Matrix* table = nullptr;  // [vocabulary, embedding]
+  const float* norm = nullptr;
+  const float* norm_bias = nullptr;
+  float eps = 0;
+  int nope = 0;
+  int rope = 0;
+  int v_dim = 0;
+};
+
 struct AttentionWeights {
   kernels::AttnLayout layout;
   float scale = 1.0f;
   const UpProjection* up = nullptr;  // null: rows are keys and values
   int rope = 0;                      // of keys that are rotated on read
+  std::shared_ptr<const GatedWeights> gated;  // not null: instead of `up`
 };
 
 struct ExpertWeights {

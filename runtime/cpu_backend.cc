@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/elementwise.h"
+#include "kernels/cpu/gated_rows.h"
 #include "kernels/cpu/gating.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
@@ -300,6 +301,17 @@ class CpuBackend : public Backend {
                                   generated_.data(), generated, q, out);
       kernels::AttendPrefillSparse(cpu_, op, selection->top_k, selected, cache,
                                    prompt_.data(), prompts, q, out);
+      return;
+    }
+    if (const GatedWeights* g = w.gated.get()) {
+      const kernels::GatedProjection gated{
+          &Packed(g->up), &Packed(g->gate), &Packed(g->table), g->norm,
+          g->norm_bias,   g->eps,           w.layout.heads,    g->nope,
+          g->rope,        g->v_dim};
+      kernels::AttendGated(cpu_, gated, w.scale, /*decode=*/true, cache,
+                           generated_.data(), generated, q, out);
+      kernels::AttendGated(cpu_, gated, w.scale, /*decode=*/false, cache,
+                           prompt_.data(), prompts, q, out);
       return;
     }
     if (w.layout.rotate_on_read) {

@@ -196,6 +196,14 @@ absl::Status ReadMtla(const LayerFields& f, ModelConfig& c,
   return absl::OkStatus();
 }
 
+absl::Status ReadEgMla(const LayerFields& f, ModelConfig& c,
+                       AttentionConfig& a) {
+  RETURN_IF_ERROR(ReadMla(f, c, a));
+  a.gate_tokens = c.vocab_size;
+  ASSIGN_OR_RETURN(a.gate_embedding_dim, f.Size("gate_embedding_dim"));
+  return absl::OkStatus();
+}
+
 // Which of a head's d/2 frequencies MHA2MLA keeps turning.
 absl::StatusOr<std::vector<int>> KeptFrequencies(const json& mha2mla, int d,
                                                  int rope) {
@@ -376,6 +384,7 @@ constexpr Type kTypes[] = {
        return ReadSlicedMla(f, 4, 4, c, a);
      }},
     {"mtla", AttentionKind::kMla, ReadMtla},
+    {"eg_mla", AttentionKind::kMla, ReadEgMla},
     {"mha2mla", AttentionKind::kMha2Mla, ReadMha2Mla},
     {"gta", AttentionKind::kGta, ReadGta},
     {"mfa", AttentionKind::kMfa,

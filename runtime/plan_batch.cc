@@ -13,9 +13,9 @@ StepBatch PlanBatch(const StepPlan& plan) {
                        std::vector<StepSpan>& spans) {
     if (first >= end) return;
     const Sequence& s = *entry.sequence;
-    spans.push_back(
-        {{batch.num_tokens(), end - first, first, s.block_table.data()},
-         s.long_prompt});
+    spans.push_back({{batch.num_tokens(), end - first, first,
+                      s.block_table.data(), s.tokens.data()},
+                     s.long_prompt});
     batch.tokens.insert(batch.tokens.end(), s.tokens.begin() + first,
                         s.tokens.begin() + end);
   };

@@ -55,10 +55,7 @@ class CpuContext {
       : CpuContext(isa, GetInnerKernels(isa), num_threads) {}
   // With inner kernels of the caller's, which a test may count.
   CpuContext(Isa isa, const InnerKernels& inner, int num_threads)
-      : isa_(isa),
-        inner_(inner),
-        pool_(num_threads),
-        scratch_(num_threads) {}
+      : isa_(isa), inner_(inner), pool_(num_threads), scratch_(num_threads) {}
 
   Isa isa() const { return isa_; }
   const InnerKernels& inner() const { return inner_; }

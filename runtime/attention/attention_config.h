@@ -43,10 +43,12 @@ struct AttentionConfig {
   bool latent_norms = true;
   float q_latent_scale = 1.0f;  // factors of the normed latents
   float kv_latent_scale = 1.0f;
-  int latent_slices = 1;      // GLA-2: 2; MLRA: 4. Each is normed alone
-  int branches = 1;           // MLRA: softmaxes per head, whose mean...
-  float branch_scale = 1.0f;  // ...is not what is taken: factor of each
-  int time_stride = 1;        // MTLA: tokens that share a row
+  int latent_slices = 1;       // GLA-2: 2; MLRA: 4. Each is normed alone
+  int branches = 1;            // MLRA: softmaxes per head, whose mean...
+  float branch_scale = 1.0f;   // ...is not what is taken: factor of each
+  int time_stride = 1;         // MTLA: tokens that share a row
+  int gate_embedding_dim = 0;  // EG-MLA: of a token's gate; 0: none...
+  int gate_tokens = 0;         // ...one for each of the vocabulary
   // DeepSeek-V3.2's indexer; index_topk 0: none, attention is dense
   int index_n_heads = 0;
   int index_head_dim = 0;

@@ -3,7 +3,8 @@
 // (2603.17946) and X-EcoMLA (2503.11132), whose ranks may differ by layer and
 // whose latents may have no norm; GLA-2 (2505.21487) and MLRA (2603.02188),
 // which cut the latent into slices; MTLA (2505.13544), whose rows stand for
-// several tokens; CLLA (2410.15252), whose layers share latents.
+// several tokens; CLLA (2410.15252), whose layers share latents; EG-MLA
+// (2509.16686), whose tokens gate what the latent becomes.
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/status_macros.h"
@@ -43,6 +44,8 @@ absl::Status Validate(const AttentionConfig& a) {
         absl::StrCat("kv_lora_rank ", a.kv_lora_rank, " and ", a.heads,
                      " heads do not make ", a.latent_slices, " equal slices"));
   }
+  RETURN_IF_ERROR(
+      CheckBetween("gate_embedding_dim", a.gate_embedding_dim, 0, 65536));
   if (a.index_topk == 0) return absl::OkStatus();
   RETURN_IF_ERROR(CheckBetween("index_n_heads", a.index_n_heads, 1, 65536));
   RETURN_IF_ERROR(CheckBetween("index_head_dim", a.index_head_dim,
@@ -181,6 +184,33 @@ absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
   return absl::OkStatus();
 }
 
+// EG-MLA's; names besides MLA's own are ours, no code was found.
+absl::Status LoadGated(const LayerWeights& weights, const Names& names,
+                       const AttentionConfig& a, AttentionLayer& layer) {
+  auto gated = std::make_shared<GatedWeights>();
+  const int outputs = a.heads * (a.qk_nope_head_dim + a.v_head_dim);
+  const int embedding = a.gate_embedding_dim;
+  ASSIGN_OR_RETURN(const OutputBlock up,
+                   weights.Read(names.kv_b, outputs, a.kv_lora_rank));
+  ASSIGN_OR_RETURN(const OutputBlock gate,
+                   weights.Read("gate_b_proj", outputs, embedding));
+  ASSIGN_OR_RETURN(const OutputBlock table,
+                   weights.Read("gate_embedding", a.gate_tokens, embedding));
+  gated->up = weights.Upload(up).w;
+  gated->gate = weights.Upload(gate).w;
+  gated->table = weights.Upload(table).w;
+  ASSIGN_OR_RETURN(gated->norm,
+                   weights.UploadNorm("kv_b_layernorm.weight", outputs));
+  ASSIGN_OR_RETURN(gated->norm_bias,
+                   weights.UploadNorm("kv_b_layernorm.bias", outputs));
+  gated->eps = kLayerNormEps;
+  gated->nope = a.qk_nope_head_dim;
+  gated->rope = a.qk_rope_head_dim;
+  gated->v_dim = a.v_head_dim;
+  layer.attention.gated = std::move(gated);
+  return absl::OkStatus();
+}
+
 absl::Status LoadTimeGate(const LayerWeights& weights, const AttentionConfig& a,
                           AttentionLayer& layer) {
   auto gate = std::make_unique<TimeGate>();
@@ -226,6 +256,10 @@ int64_t UpParameters(const AttentionConfig& a) {
   int64_t up = int64_t{a.kv_lora_rank} / a.latent_slices * a.heads *
                a.branches * (a.qk_nope_head_dim + a.v_head_dim);
   if (a.time_stride > 1) up += int64_t{a.kv_lora_rank} / 4 * a.kv_lora_rank * 2;
+  if (a.gate_embedding_dim > 0) {
+    up += int64_t{a.gate_embedding_dim} *
+          (a.gate_tokens + a.heads * (a.qk_nope_head_dim + a.v_head_dim));
+  }
   return up;
 }
 
@@ -256,7 +290,9 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   }
   SetInput(weights, q, row, more, layer);
   if (q_latent) RETURN_IF_ERROR(LoadQueryLatent(weights, names, a, layer));
-  RETURN_IF_ERROR(LoadUpProjection(weights, names, a, layer));
+  RETURN_IF_ERROR(a.gate_embedding_dim > 0
+                      ? LoadGated(weights, names, a, layer)
+                      : LoadUpProjection(weights, names, a, layer));
   ASSIGN_OR_RETURN(const OutputBlock out,
                    ReadOutput(weights, a.heads * a.v_head_dim));
   layer.out = weights.Upload(out);

@@ -101,6 +101,7 @@ void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
                             const OnLogits& on_logits, ActivationTap* tap) {
   const int count = static_cast<int>(tokens.size());
   position_ = 0;
+  tokens_.assign(tokens.begin(), tokens.end());
   long_prompt_ = count > model_.config().long_above();
   while (position_ < count) {
     StepBatch batch;
@@ -112,7 +113,8 @@ void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
     }
     batch.tokens.assign(tokens.begin() + position_,
                         tokens.begin() + position_ + rows);
-    batch.prompt = {{{0, rows, position_, block_table_.data()}, long_prompt_}};
+    batch.prompt = {{{0, rows, position_, block_table_.data(), tokens_.data()},
+                     long_prompt_}};
     for (int i = 0; i < rows; ++i) {
       if (position_ + i >= first_logits) batch.logit_rows.push_back(i);
     }
@@ -126,8 +128,10 @@ void SequenceRunner::Prompt(absl::Span<const int32_t> tokens, int first_logits,
 
 const float* SequenceRunner::Generate(int32_t token) {
   StepBatch batch;
+  tokens_.push_back(token);
   batch.tokens = {token};
-  batch.generated = {{{0, 1, position_, block_table_.data()}, long_prompt_}};
+  batch.generated = {
+      {{0, 1, position_, block_table_.data(), tokens_.data()}, long_prompt_}};
   batch.logit_rows = {0};
   ++position_;
   return Forward(batch, nullptr)[0];

@@ -56,6 +56,7 @@ class SequenceRunner {
   Model* const routing_;
   Rerouted rerouted_;
   std::vector<int32_t> block_table_;
+  std::vector<int32_t> tokens_;  // so far
   int position_ = 0;
   bool long_prompt_ = false;
 };

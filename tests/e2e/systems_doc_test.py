@@ -18,7 +18,7 @@ from systems import SYSTEMS  # noqa: E402
 
 DOC = (server_process.ROOT / "docs/SYSTEMS.md").read_text()
 TABLE = [[cell.strip() for cell in line.strip("|").split("|")]
-         for line in DOC.splitlines() if line.startswith("| ")][1:]
+         for line in DOC.split("## ")[0].splitlines() if line.startswith("| ")][1:]
 BF16 = 2
 
 

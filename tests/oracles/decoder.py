@@ -26,6 +26,7 @@ class Decoder:
         self.vocab = int(self.rng.integers(211, 307))
         self.intermediate = int(self.rng.integers(67, 101))
         self.system = SYSTEMS[name](self.hidden, self.layers, self.rng)
+        self.system.vocab = self.vocab
         gpt = self.system.model_type == "gpt2"
         self.tied = gpt or bool(self.rng.integers(0, 2))
         self.eps = self.system.config.get("rms_norm_eps", 1e-6 if gpt else 1e-5)
@@ -75,7 +76,7 @@ class Decoder:
     def forward(self, ids):
         """Logits [tokens, vocab] and hidden states by module name."""
         get = lambda name: self.tensors[name].astype(np.float64)
-        n, shared, seen = self.names, {}, {}
+        n, shared, seen = self.names, {"ids": ids}, {}
         x = get(n["embed"])[ids]
         for layer in range(self.layers):
             prefix = n["layer"].format(layer)

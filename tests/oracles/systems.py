@@ -401,6 +401,32 @@ class XEcoMla(Mla):
         return super().forward(x, w | {"o_proj.weight": w["out_proj.weight"]}, shared)
 
 
+class EgMla(Mla):
+    """2509.16686: keys and values are the latent's, gated by an embedding of the
+    token and normalised. Over what the norm runs its summaries do not say: here,
+    over all of a token's keys and values."""
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.gate = int(rng.integers(9, 17))
+        self.config.update(attention_type="eg_mla", gate_embedding_dim=self.gate)
+
+    def shapes(self):
+        outputs = self.heads * (self.nope + self.v)
+        return super().shapes() | {
+            "gate_embedding.weight": (self.vocab, self.gate), "gate_b_proj.weight": (outputs, self.gate),
+            "kv_b_layernorm.weight": (outputs,), "kv_b_layernorm.bias": (outputs,)}
+
+    def forward(self, x, w, shared):
+        c, k_rope = self.latent(x, w)
+        gate = w["gate_embedding.weight"][shared["ids"]] @ w["gate_b_proj.weight"].T
+        kv = layer_norm((c @ w["kv_b_proj.weight"].T) * gate, w["kv_b_layernorm.weight"],
+                        w["kv_b_layernorm.bias"], 1e-5)
+        # What is left is MLA whose latent is the keys and values themselves.
+        mixed = self.mix(self.queries(x, w), kv, k_rope, np.eye(kv.shape[1]))
+        return mixed @ w["o_proj.weight"].T
+
+
 class Mtla(Mla):
     """2505.13544 in the form it is trained in: every token's own running sum over
     its chunk, and a mask that shows a query whole chunks and itself."""
@@ -845,7 +871,7 @@ class Lrkv(System):
 SYSTEMS = {
     "mha": Mha, "gqa": Gqa, "mqa": Mqa, "sqa": Sqa, "effkv": EffKv, "qcqa": Qcqa, "cla": Cla,
     "kha_linear": KhaLinear, "kha_mlp": KhaMlp, "moas": Moas,
-    "mla": Mla, "transmla": TransMla, "care": Care, "clla": Clla, "x_ecomla": XEcoMla,
+    "mla": Mla, "transmla": TransMla, "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
     "mtla_2": Mtla, "mtla_3": Mtla3,
     "mha2mla_high": Mha2Mla, "mha2mla_low_qwen2": Mha2MlaLow,
     "mha2mla_uniform_split": Mha2MlaUniformSplit, "mha2mla_2norm": Mha2Mla2Norm,
