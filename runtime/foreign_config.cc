@@ -30,8 +30,9 @@ absl::StatusOr<json> FromMlraAuthors(const Checkpoint& checkpoint,
   config["hidden_act"] = "silu";
   config["tie_word_embeddings"] = true;
   config["rms_norm_eps"] = 1e-6;
-  config["mla_scale_q_lora"] = config.value("mla_scale_q_lora", true);
-  config["mla_scale_kv_lora"] = config.value("mla_scale_kv_lora", true);
+  for (const char* scale : {"mla_scale_q_lora", "mla_scale_kv_lora"}) {
+    if (!config.contains(scale)) config[scale] = true;
+  }
   ASSIGN_OR_RETURN(const int heads, ReadInt(config, "n_head", 0));
   ASSIGN_OR_RETURN(const int group, ReadInt(config, "group_size", 1));
   if (group > 0) config["num_key_value_heads"] = heads / group;
@@ -76,12 +77,12 @@ absl::StatusOr<json> FromXEcoMla(const Checkpoint& checkpoint, json config,
                    ReadBool(mla, "use_lora_layer_norm", false));
   ASSIGN_OR_RETURN(const int kv_rank, ReadInt(mla, "kv_lora_rank", 512));
   ASSIGN_OR_RETURN(const int q_rank, ReadInt(mla, "q_lora_rank", 0));
-  const json ranks = mla.value("layer_rank_list", json::object());
+  const json ranks =
+      mla.contains("layer_rank_list") ? mla["layer_rank_list"] : json();
   json kv_ranks = json::array(), q_ranks = json::array();
   for (int i = 0; i < layers; ++i) {
     const std::string key = std::to_string(i);
-    const json own =
-        ranks.is_object() && ranks.contains(key) ? ranks[key] : json::object();
+    const json own = ranks.contains(key) ? ranks[key] : json();
     ASSIGN_OR_RETURN(const int kv, ReadInt(own, "kv_rank", kv_rank));
     ASSIGN_OR_RETURN(const int q, ReadInt(own, "q_rank", q_rank));
     kv_ranks.push_back(kv);
@@ -112,7 +113,8 @@ absl::StatusOr<json> TranslateConfig(const Checkpoint& checkpoint,
   }
   const absl::StatusOr<std::string> x_eco =
       checkpoint.ReadText("mla_layer_config.json");
-  if (x_eco.ok()) return FromXEcoMla(checkpoint, std::move(config), *x_eco);
+  if (x_eco.ok() && config.is_object())
+    return FromXEcoMla(checkpoint, std::move(config), *x_eco);
   return config;
 }
 

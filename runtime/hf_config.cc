@@ -219,7 +219,7 @@ absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   ASSIGN_OR_RETURN(c.tied_embeddings,
                    ReadBool(config, "tie_word_embeddings", false));
   RETURN_IF_ERROR(
-      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxModelSize));
+      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxModelLayers));
   RETURN_IF_ERROR(ReadAttention(config, mla, c));
   RETURN_IF_ERROR(ReadFamily(config, mla, c));
   RETURN_IF_ERROR(ReadTokenIds(config, c));

@@ -12,7 +12,6 @@
 namespace mla::runtime {
 namespace {
 
-constexpr int kMaxLayers = 4096;
 constexpr int kMaxPosition = 1 << 26;
 
 absl::Status ValidateMoe(const MoeConfig& moe) {
@@ -130,7 +129,7 @@ absl::Status Validate(const ModelConfig& c) {
   RETURN_IF_ERROR(CheckBetween("vocab_size", c.vocab_size, 1, kMaxModelSize));
   RETURN_IF_ERROR(CheckBetween("hidden_size", c.hidden_size, 1, kMaxModelSize));
   RETURN_IF_ERROR(
-      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxLayers));
+      CheckBetween("num_hidden_layers", c.num_layers, 1, kMaxModelLayers));
   RETURN_IF_ERROR(
       CheckBetween("max_position_embeddings", c.max_position, 1, kMaxPosition));
   if (!c.moe || c.moe->first_layer > 0) {

@@ -25,6 +25,7 @@ namespace mla::runtime {
 // Far above any published model's sizes, and small enough that the product of
 // any three fits in 64 bits.
 inline constexpr int kMaxModelSize = 1 << 20;
+inline constexpr int kMaxModelLayers = 4096;
 
 struct MoeConfig {
   int experts = 0;

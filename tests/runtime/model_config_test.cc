@@ -159,5 +159,60 @@ TEST(ModelConfig, AnIndexersKeyIsPartOfTheRow) {
   EXPECT_THAT(ErrorOf(v32), ::testing::HasSubstr("index_head_dim is 8"));
 }
 
+TEST(ModelConfig, AttentionTypesAreReadAndRefused) {
+  using ::testing::HasSubstr;
+  const json base = ReadConfig("qwen2");
+  const auto error = [&](json changes) {
+    json config = base;
+    config.update(changes);
+    return ErrorOf(config);
+  };
+  EXPECT_THAT(error({{"attention_type", "tpa"}}),
+              HasSubstr("'tpa' is not supported; these are: gqa, mla, gla_2"));
+  EXPECT_THAT(error({{"attention_type", "lorc"}}), HasSubstr("'k_rank'"));
+  EXPECT_THAT(
+      error({{"attention_type", "lorc"}, {"k_rank", {8, 9}}, {"v_rank", 8}}),
+      HasSubstr("has 2 values for 3 layers"));
+  EXPECT_THAT(error({{"kv_head_of_query_head", {0, 0, 0, 0}}}),
+              HasSubstr("times that kv_head_of_query_head has 1 is 0"));
+  EXPECT_THAT(error({{"kv_head_of_query_head", {0, 1, 2, 0}}}),
+              HasSubstr("kv_head_of_query_head is 2, must be in [0, 1]"));
+  EXPECT_THAT(error({{"kv_sharing_factor", 0}}),
+              HasSubstr("kv_sharing_factor is 0"));
+  EXPECT_THAT(error({{"mha2mla",
+                      {{"rope_dim_for_mla", 8},
+                       {"low_rank", 4},
+                       {"svd_init_method", "none"}}}}),
+              HasSubstr("svd_init_method 'none'"));
+  EXPECT_THAT(error({{"mha2mla",
+                      {{"rope_dim_for_mla", 8},
+                       {"low_rank", 4},
+                       {"svd_init_method", "joint"},
+                       {"partial_rope_version", "2-norm"}}}}),
+              HasSubstr("mha2mla.rope_frequencies"));
+  EXPECT_EQ(error({{"kv_sharing_factor", 2}}), "");
+}
+
+TEST(ModelConfig, ALatentThatDoesNotSliceIsRefused) {
+  json config = ReadConfig("deepseek_v2_lite");
+  config["attention_type"] = "mlra_4";
+  config["kv_lora_rank"] = 62;
+  EXPECT_THAT(ErrorOf(config), ::testing::HasSubstr("4 equal slices"));
+}
+
+TEST(ModelConfig, RowsOfSeveralTokensCostAShareAndEndBlocks) {
+  json json_config = ReadConfig("deepseek_v2_lite");
+  json_config["attention_type"] = "mtla";
+  json_config["down_rate"] = 3;
+  const auto config = ModelConfigFromHuggingFace(json_config);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->RoundBlockTokens(64), 63);
+  EXPECT_EQ(config->RoundBlockTokens(1), 3);
+  EXPECT_EQ(config->BlockBytes(kernels::DType::kF32, 63),
+            3 * 21 * (64 + 16) * 4);
+  EXPECT_DOUBLE_EQ(config->KvBytesPerToken(kernels::DType::kF32),
+                   3 * (64 + 16) * 4 / 3.0);
+}
+
 }  // namespace
 }  // namespace mla::runtime
