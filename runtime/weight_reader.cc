@@ -13,7 +13,8 @@ namespace mla::runtime {
 namespace {
 
 // Suffixes of one layer's tensors, Hugging Face -> GGUF. An expert's "%d" has
-// no counterpart: GGUF stacks experts in one tensor.
+// no counterpart: GGUF stacks experts in one tensor. Every family's experts are
+// asked for by Mixtral's names, since GGUF has one set of them.
 constexpr std::pair<const char*, const char*> kGgufNames[] = {
     {"model.embed_tokens.weight", "token_embd.weight"},
     {"model.norm.weight", "output_norm.weight"},
@@ -27,10 +28,22 @@ constexpr std::pair<const char*, const char*> kGgufNames[] = {
     {".self_attn.o_proj.", ".attn_output."},
     {".self_attn.q_norm.", ".attn_q_norm."},
     {".self_attn.k_norm.", ".attn_k_norm."},
+    {".self_attn.q_a_proj.", ".attn_q_a."},
+    {".self_attn.q_a_layernorm.", ".attn_q_a_norm."},
+    {".self_attn.q_b_proj.", ".attn_q_b."},
+    {".self_attn.kv_a_proj_with_mqa.", ".attn_kv_a_mqa."},
+    {".self_attn.kv_a_layernorm.", ".attn_kv_a_norm."},
+    {".self_attn.kv_b_proj.", ".attn_kv_b."},
+    {".self_attn.k_b_proj.", ".attn_k_b."},
+    {".self_attn.v_b_proj.", ".attn_v_b."},
     {".mlp.gate_proj.", ".ffn_gate."},
     {".mlp.up_proj.", ".ffn_up."},
     {".mlp.down_proj.", ".ffn_down."},
+    {".block_sparse_moe.gate.e_score_correction_bias", ".exp_probs_b.bias"},
     {".block_sparse_moe.gate.", ".ffn_gate_inp."},
+    {".block_sparse_moe.shared_experts.gate_proj.", ".ffn_gate_shexp."},
+    {".block_sparse_moe.shared_experts.up_proj.", ".ffn_up_shexp."},
+    {".block_sparse_moe.shared_experts.down_proj.", ".ffn_down_shexp."},
     {".block_sparse_moe.experts.%d.w1.", ".ffn_gate_exps."},
     {".block_sparse_moe.experts.%d.w2.", ".ffn_down_exps."},
     {".block_sparse_moe.experts.%d.w3.", ".ffn_up_exps."},
