@@ -57,11 +57,25 @@ class Decoder:
             prefix = n["layer"].format(layer)
             self.add(prefix + "input_layernorm.weight", (self.hidden,))
             self.add(prefix + "post_attention_layernorm.weight", (self.hidden,))
-            self.add(prefix + n["gate"], (self.intermediate, self.hidden))
-            self.add(prefix + n["up"], (self.intermediate, self.hidden))
-            self.add(prefix + n["down"], (self.hidden, self.intermediate))
+            for name, shape in self.feed_forward_shapes(layer).items():
+                self.add(prefix + name, shape)
             for name, shape in self.system.layer_shapes(layer).items():
                 self.add(self.layer_prefix(layer) + name, shape)
+
+    def feed_forward_shapes(self, layer):
+        shapes = getattr(self.system, "feed_forward_shapes", lambda _: None)(layer)
+        if shapes is not None:
+            return {f"mlp.{name}": shape for name, shape in shapes.items()}
+        n = self.names
+        return {n["gate"]: (self.intermediate, self.hidden), n["up"]: (self.intermediate, self.hidden),
+                n["down"]: (self.hidden, self.intermediate)}
+
+    def feed_forward(self, z, prefix):
+        w = {k[len(prefix):]: v.astype(np.float64) for k, v in self.tensors.items() if k.startswith(prefix)}
+        if "mlp.gate.weight" in w:
+            return self.system.feed_forward(z, {k[len("mlp."):]: v for k, v in w.items()})
+        gate = z @ w[self.names["gate"]].T
+        return (gate * sigmoid(gate) * (z @ w[self.names["up"]].T)) @ w[self.names["down"]].T
 
     def config(self):
         if self.system.model_type == "gpt2":
@@ -87,8 +101,7 @@ class Decoder:
             seen[f"model.layers.{layer}.self_attn"] = y
             x = x + y
             z = rms_norm(x, get(prefix + "post_attention_layernorm.weight"), self.eps)
-            gate = z @ get(prefix + n["gate"]).T
-            x = x + (gate * sigmoid(gate) * (z @ get(prefix + n["up"]).T)) @ get(prefix + n["down"]).T
+            x = x + self.feed_forward(z, prefix)
             seen[f"model.layers.{layer}"] = x
         x = rms_norm(x, get(n["norm"]), self.eps)
         seen["model.norm"] = x

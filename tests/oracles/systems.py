@@ -277,6 +277,83 @@ class Mla(System):
         return mixed @ w["o_proj.weight"].T
 
 
+def swiglu(x, w, prefix):
+    gate = x @ w[f"{prefix}gate_proj.weight"].T
+    return (gate * sigmoid(gate) * (x @ w[f"{prefix}up_proj.weight"].T)) @ w[f"{prefix}down_proj.weight"].T
+
+
+class MlaMoeV3(Mla):
+    """DeepSeek-V3's experts (2412.19437, section 2.1.2): sigmoid scores, chosen
+    with a correction, in groups by their best two, normalised."""
+
+    scores_of = staticmethod(sigmoid)
+    correction = True
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.groups, per_group = int(rng.integers(2, 4)), int(rng.integers(3, 6))
+        self.experts, self.top_groups = self.groups * per_group, self.groups - 1
+        self.top_k = int(rng.integers(2, 5))
+        self.inner, self.shared = int(rng.integers(15, 40)), int(rng.integers(1, 3))
+        self.factor = 1.7
+        self.config.update(n_routed_experts=self.experts, num_experts_per_tok=self.top_k,
+                           n_group=self.groups, topk_group=self.top_groups, norm_topk_prob=True,
+                           moe_intermediate_size=self.inner, n_shared_experts=self.shared,
+                           first_k_dense_replace=1, routed_scaling_factor=self.factor,
+                           topk_method="noaux_tc", scoring_func="sigmoid")
+
+    def feed_forward_shapes(self, layer):
+        if layer == 0:
+            return None
+        shapes = {"gate.weight": (self.experts, self.hidden)}
+        if self.correction:
+            shapes["gate.e_score_correction_bias"] = (self.experts,)
+        blocks = {f"experts.{e}.": self.inner for e in range(self.experts)}
+        for prefix, inner in (blocks | {"shared_experts.": self.inner * self.shared}).items():
+            shapes |= {f"{prefix}gate_proj.weight": (inner, self.hidden),
+                       f"{prefix}up_proj.weight": (inner, self.hidden),
+                       f"{prefix}down_proj.weight": (self.hidden, inner)}
+        return shapes
+
+    def choose_experts(self, scores, w):
+        """Of one token: the experts and their weights."""
+        choice = (scores + w["gate.e_score_correction_bias"]).reshape(self.groups, -1)
+        best = np.argsort(-np.sort(choice, 1)[:, -2:].sum(1))[:self.top_groups]
+        open_ = np.full_like(choice, -np.inf)
+        open_[best] = choice[best]
+        chosen = np.argsort(-open_.ravel())[:self.top_k]
+        return chosen, scores[chosen] / scores[chosen].sum() * self.factor
+
+    def feed_forward(self, x, w):
+        scores = self.scores_of(x @ w["gate.weight"].T)
+        y = swiglu(x, w, "shared_experts.")
+        for t in range(len(x)):
+            for expert, weight in zip(*self.choose_experts(scores[t], w)):
+                y[t] += weight * swiglu(x[t:t + 1], w, f"experts.{expert}.")[0]
+        return y
+
+
+class MlaMoeV2(MlaMoeV3):
+    """DeepSeek-V2's (2405.04434, section 2.2): softmax scores, groups by their
+    best expert, not normalised."""
+
+    model_type = "deepseek_v2"
+    scores_of = staticmethod(softmax)
+    correction = False
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.config.update(topk_method="group_limited_greedy", scoring_func="softmax")
+
+    def choose_experts(self, scores, w):
+        grouped = scores.reshape(self.groups, -1)
+        best = np.argsort(-grouped.max(1))[:self.top_groups]
+        open_ = np.zeros_like(grouped)
+        open_[best] = grouped[best]
+        chosen = np.argsort(-open_.ravel())[:self.top_k]
+        return chosen, scores[chosen] * self.factor
+
+
 class TransMla(Mla):
     """2502.07864 as its code saves it: deepseek_v3 in name only, no latent norms,
     biases where the source had them (CONVERSION.md, section 4)."""
@@ -871,7 +948,8 @@ class Lrkv(System):
 SYSTEMS = {
     "mha": Mha, "gqa": Gqa, "mqa": Mqa, "sqa": Sqa, "effkv": EffKv, "qcqa": Qcqa, "cla": Cla,
     "kha_linear": KhaLinear, "kha_mlp": KhaMlp, "moas": Moas,
-    "mla": Mla, "transmla": TransMla, "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
+    "mla": Mla, "mla_moe_v2": MlaMoeV2, "mla_moe_v3": MlaMoeV3,
+    "transmla": TransMla, "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
     "mtla_2": Mtla, "mtla_3": Mtla3,
     "mha2mla_high": Mha2Mla, "mha2mla_low_qwen2": Mha2MlaLow,
     "mha2mla_uniform_split": Mha2MlaUniformSplit, "mha2mla_2norm": Mha2Mla2Norm,
