@@ -65,15 +65,15 @@ class Decoder:
     def feed_forward_shapes(self, layer):
         shapes = getattr(self.system, "feed_forward_shapes", lambda _: None)(layer)
         if shapes is not None:
-            return {f"mlp.{name}": shape for name, shape in shapes.items()}
+            return shapes
         n = self.names
         return {n["gate"]: (self.intermediate, self.hidden), n["up"]: (self.intermediate, self.hidden),
                 n["down"]: (self.hidden, self.intermediate)}
 
     def feed_forward(self, z, prefix):
         w = {k[len(prefix):]: v.astype(np.float64) for k, v in self.tensors.items() if k.startswith(prefix)}
-        if "mlp.gate.weight" in w:
-            return self.system.feed_forward(z, {k[len("mlp."):]: v for k, v in w.items()})
+        if self.names["gate"] not in w:
+            return self.system.feed_forward(z, w)
         gate = z @ w[self.names["gate"]].T
         return (gate * sigmoid(gate) * (z @ w[self.names["up"]].T)) @ w[self.names["down"]].T
 

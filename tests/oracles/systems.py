@@ -305,11 +305,11 @@ class MlaMoeV3(Mla):
     def feed_forward_shapes(self, layer):
         if layer == 0:
             return None
-        shapes = {"gate.weight": (self.experts, self.hidden)}
+        shapes = {"mlp.gate.weight": (self.experts, self.hidden)}
         if self.correction:
-            shapes["gate.e_score_correction_bias"] = (self.experts,)
-        blocks = {f"experts.{e}.": self.inner for e in range(self.experts)}
-        for prefix, inner in (blocks | {"shared_experts.": self.inner * self.shared}).items():
+            shapes["mlp.gate.e_score_correction_bias"] = (self.experts,)
+        blocks = {f"mlp.experts.{e}.": self.inner for e in range(self.experts)}
+        for prefix, inner in (blocks | {"mlp.shared_experts.": self.inner * self.shared}).items():
             shapes |= {f"{prefix}gate_proj.weight": (inner, self.hidden),
                        f"{prefix}up_proj.weight": (inner, self.hidden),
                        f"{prefix}down_proj.weight": (self.hidden, inner)}
@@ -317,7 +317,7 @@ class MlaMoeV3(Mla):
 
     def choose_experts(self, scores, w):
         """Of one token: the experts and their weights."""
-        choice = (scores + w["gate.e_score_correction_bias"]).reshape(self.groups, -1)
+        choice = (scores + w["mlp.gate.e_score_correction_bias"]).reshape(self.groups, -1)
         best = np.argsort(-np.sort(choice, 1)[:, -2:].sum(1))[:self.top_groups]
         open_ = np.full_like(choice, -np.inf)
         open_[best] = choice[best]
@@ -325,11 +325,11 @@ class MlaMoeV3(Mla):
         return chosen, scores[chosen] / scores[chosen].sum() * self.factor
 
     def feed_forward(self, x, w):
-        scores = self.scores_of(x @ w["gate.weight"].T)
-        y = swiglu(x, w, "shared_experts.")
+        scores = self.scores_of(x @ w["mlp.gate.weight"].T)
+        y = swiglu(x, w, "mlp.shared_experts.")
         for t in range(len(x)):
             for expert, weight in zip(*self.choose_experts(scores[t], w)):
-                y[t] += weight * swiglu(x[t:t + 1], w, f"experts.{expert}.")[0]
+                y[t] += weight * swiglu(x[t:t + 1], w, f"mlp.experts.{expert}.")[0]
         return y
 
 
@@ -372,6 +372,35 @@ class TransMla(Mla):
         for name in (query, "kv_a_proj_with_mqa"):
             shapes[f"{name}.bias"] = shapes[f"{name}.weight"][:1]
         return shapes
+
+
+class TransMlaMixtral(TransMla):
+    """A converted Mixtral: still deepseek_v3 in name, with Mixtral's experts."""
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.experts, self.top_k, self.inner = 5, 2, int(rng.integers(31, 60))
+        self.config.update(architectures=["MixtralMLAForCausalLM"], num_local_experts=self.experts,
+                           num_experts_per_tok=self.top_k, intermediate_size=self.inner)
+
+    def feed_forward_shapes(self, layer):
+        shapes = {"block_sparse_moe.gate.weight": (self.experts, self.hidden)}
+        for e in range(self.experts):
+            for name, shape in (("w1", (self.inner, self.hidden)), ("w2", (self.hidden, self.inner)),
+                                ("w3", (self.inner, self.hidden))):
+                shapes[f"block_sparse_moe.experts.{e}.{name}.weight"] = shape
+        return shapes
+
+    def feed_forward(self, x, w):
+        scores = softmax(x @ w["block_sparse_moe.gate.weight"].T)
+        y = np.zeros_like(x)
+        for t in range(len(x)):
+            chosen = np.argsort(-scores[t])[:self.top_k]
+            for e in chosen:
+                w1, w2, w3 = (w[f"block_sparse_moe.experts.{e}.w{i}.weight"] for i in (1, 2, 3))
+                gate = w1 @ x[t]
+                y[t] += scores[t][e] / scores[t][chosen].sum() * (w2 @ (gate * sigmoid(gate) * (w3 @ x[t])))
+        return y
 
 
 class Care(Mla):
@@ -949,7 +978,8 @@ SYSTEMS = {
     "mha": Mha, "gqa": Gqa, "mqa": Mqa, "sqa": Sqa, "effkv": EffKv, "qcqa": Qcqa, "cla": Cla,
     "kha_linear": KhaLinear, "kha_mlp": KhaMlp, "moas": Moas,
     "mla": Mla, "mla_moe_v2": MlaMoeV2, "mla_moe_v3": MlaMoeV3,
-    "transmla": TransMla, "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
+    "transmla": TransMla, "transmla_mixtral": TransMlaMixtral,
+    "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
     "mtla_2": Mtla, "mtla_3": Mtla3,
     "mha2mla_high": Mha2Mla, "mha2mla_low_qwen2": Mha2MlaLow,
     "mha2mla_uniform_split": Mha2MlaUniformSplit, "mha2mla_2norm": Mha2Mla2Norm,
