@@ -56,28 +56,47 @@ void Select(const float* scores, int tokens, int count, int32_t* order) {
   std::sort(order, order + count);
 }
 
-// Attends for rows of one span after the other, each over its selected rows.
-void AttendSelected(CpuContext& cpu, const AttentionOp& op, int top_k,
-                    const int32_t* selected, const CacheRows& cache,
-                    const SequenceSpan& span, int first, Rows q, Rows out) {
-  const CacheRows single = AsSingleRows(cache);
-  const int rows = span.num_rows - first;
-  if (rows <= 0) return;
-  std::vector<int32_t> tables(size_t(rows) * top_k);
-  std::vector<SequenceSpan> spans(rows);
-  for (int i = 0; i < rows; ++i) {
-    const int row = span.first_row + first + i;
-    const int count = std::min(span.first_position + first + i + 1, top_k);
-    int32_t* table = &tables[size_t(i) * top_k];
-    for (int t = 0; t < count; ++t) {
-      const std::byte* p =
-          cache.Row(span.block_table, selected[size_t(row) * top_k + t]);
-      table[t] = static_cast<int32_t>((p - single.data) / single.block_bytes);
+// Rows of some spans, each a sequence of its own over the rows it selected.
+struct SelectedRows {
+  const CacheRows& cache;
+  const CacheRows single;
+  const int top_k;
+  const int32_t* const selected;
+  std::vector<SequenceSpan> spans;
+  std::vector<int32_t> tables;  // [spans, top_k]
+
+  SelectedRows(const CacheRows& cache, int top_k, const int32_t* selected)
+      : cache(cache),
+        single(AsSingleRows(cache)),
+        top_k(top_k),
+        selected(selected) {}
+
+  // Adds the span's rows from `first` on.
+  void Add(const SequenceSpan& span, int first) {
+    for (int i = first; i < span.num_rows; ++i) {
+      const int row = span.first_row + i;
+      const int count = std::min(span.first_position + i + 1, top_k);
+      for (int t = 0; t < count; ++t) {
+        const std::byte* p =
+            cache.Row(span.block_table, selected[size_t(row) * top_k + t]);
+        tables.push_back(
+            static_cast<int32_t>((p - single.data) / single.block_bytes));
+      }
+      tables.resize(tables.size() + top_k - count);
+      spans.push_back({row, 1, count - 1});
     }
-    spans[i] = {row, 1, count - 1, table};
   }
-  AttendDecode(cpu, op, single, spans.data(), rows, q, out);
-}
+
+  void Attend(CpuContext& cpu, const AttentionOp& op, Rows q, Rows out) {
+    for (size_t i = 0; i < spans.size(); ++i) {
+      spans[i].block_table = &tables[i * top_k];
+    }
+    AttendDecode(cpu, op, single, spans.data(), static_cast<int>(spans.size()),
+                 q, out);
+    spans.clear();
+    tables.clear();
+  }
+};
 
 }  // namespace
 
@@ -118,15 +137,16 @@ void AttendDecodeSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
                         const int32_t* selected, const CacheRows& cache,
                         const SequenceSpan* spans, int num_spans, Rows q,
                         Rows out) {
-  for (int s = 0; s < num_spans; ++s) {
-    AttendSelected(cpu, op, top_k, selected, cache, spans[s], 0, q, out);
-  }
+  SelectedRows rows(cache, top_k, selected);
+  for (int s = 0; s < num_spans; ++s) rows.Add(spans[s], 0);
+  rows.Attend(cpu, op, q, out);
 }
 
 void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
                          const int32_t* selected, const CacheRows& cache,
                          const SequenceSpan* spans, int num_spans, Rows q,
                          Rows out) {
+  SelectedRows sparse(cache, top_k, selected);
   std::vector<SequenceSpan> dense;
   for (int s = 0; s < num_spans; ++s) {
     const SequenceSpan& span = spans[s];
@@ -135,7 +155,8 @@ void AttendPrefillSparse(CpuContext& cpu, const AttentionOp& op, int top_k,
       dense.push_back(
           {span.first_row, rows, span.first_position, span.block_table});
     }
-    AttendSelected(cpu, op, top_k, selected, cache, span, rows, q, out);
+    sparse.Add(span, rows);
+    sparse.Attend(cpu, op, q, out);  // decode's rows are consecutive
   }
   AttendPrefill(cpu, op, cache, dense.data(), static_cast<int>(dense.size()), q,
                 out);
