@@ -124,6 +124,8 @@ class Backend {
   virtual absl::Status AllocateCache(
       absl::Span<const kernels::AttnLayout> layers, kernels::DType dtype,
       int block_tokens, int num_blocks) = 0;
+  // Bytes of one block in all layers, as allocated.
+  virtual int64_t BlockBytes() const = 0;
   virtual void CopyBlock(int32_t from, int32_t to) = 0;
 
   // ---- one step; `batch` stays valid until its logits are read

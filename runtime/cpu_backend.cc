@@ -179,6 +179,10 @@ class CpuBackend : public Backend {
     return absl::OkStatus();
   }
 
+  int64_t BlockBytes() const override {
+    return static_cast<int64_t>(block_bytes_);
+  }
+
   void CopyBlock(int32_t from, int32_t to) override {
     std::memcpy(slab_.data() + to * block_bytes_,
                 slab_.data() + from * block_bytes_, block_bytes_);

@@ -441,8 +441,7 @@ class Engine::Impl {
     CacheStats& c = stats.cache;
     c.block_tokens = options_.block_tokens;
     c.bytes_per_token = loaded_.config.KvBytesPerToken(options_.kv_dtype);
-    c.block_bytes =
-        loaded_.config.BlockBytes(options_.kv_dtype, options_.block_tokens);
+    c.block_bytes = loaded_.model->backend().BlockBytes();
     c.total_blocks = pool.total();
     c.free_blocks = pool.free();
     c.active_blocks = pool.active();
