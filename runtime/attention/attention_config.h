@@ -34,6 +34,7 @@ struct AttentionConfig {
   bool qk_norm = false;
   std::vector<int> kv_head_of;  // QCQA: a query head's; empty: evenly
   int knocking_value_dim = 0;   // KHA: the value MLP's; 0: none
+  bool single_latent = false;   // TransMLA's other exact form: see gqa.cc
 
   // Where they are latents.
   int kv_lora_rank = 0;

@@ -1,8 +1,10 @@
-// Keys and values per group, in TransMLA's exact form (2502.07864): a latent
-// group per KV head, row [k_0 v_0 | k_1 v_1 | ...]. MHA, GQA, MQA; SQA
-// (2510.01817) has fewer query heads, EffKV (2406.07056) fewer KV heads, QCQA
-// (2406.10247) a map of its own, CLA (2405.12981) another layer's rows, KHA
-// (2510.23052) a matrix that knocks every head's values, keys and queries.
+// Keys and values per group, in TransMLA's exact forms (2502.07864): a latent
+// group per KV head, row [k_0 v_0 | k_1 v_1 | ...]; or, if asked for, one
+// latent of all, row [k_0 k_1 ... | v_0 v_1 ...], whose up-projections are
+// zeros and ones. MHA, GQA, MQA; SQA (2510.01817) has fewer query heads, EffKV
+// (2406.07056) fewer KV heads, QCQA (2406.10247) a map of its own, CLA
+// (2405.12981) another layer's rows, KHA (2510.23052) a matrix that knocks
+// every head's values, keys and queries.
 #include <algorithm>
 #include <numeric>
 
@@ -20,6 +22,10 @@ absl::Status Validate(const AttentionConfig& a) {
                                int64_t{a.kv_heads} * a.head_dim, 1, 1 << 19));
   RETURN_IF_ERROR(
       CheckBetween("knocking_value_dim", a.knocking_value_dim, 0, 65536));
+  if (a.single_latent && (a.knocking_value_dim > 0 || !a.kv_head_of.empty())) {
+    return absl::UnimplementedError(
+        "a single latent with knocking heads or a map of query heads");
+  }
   if (a.kv_head_of.empty()) {
     if (a.heads % a.kv_heads == 0) return absl::OkStatus();
     return absl::InvalidArgumentError(
@@ -44,7 +50,21 @@ absl::Status Validate(const AttentionConfig& a) {
 
 int HeadDim(const AttentionConfig& a) { return a.head_dim; }
 
+// From one key of a row to the next.
+int KeyStride(const AttentionConfig& a) {
+  return a.single_latent ? a.head_dim : 2 * a.head_dim;
+}
+
 kernels::AttnLayout Layout(const AttentionConfig& a) {
+  if (a.single_latent) {
+    const int all = a.kv_heads * a.head_dim;
+    kernels::AttnLayout layout;
+    layout.row_width = 2 * all;
+    layout.heads = a.heads;
+    layout.key[0] = {0, 0, all};
+    layout.value[0] = {all, 0, all};
+    return layout;
+  }
   kernels::AttnLayout layout =
       kernels::GqaLayout(a.heads, a.kv_heads, a.head_dim);
   if (!a.kv_head_of.empty()) {
@@ -106,6 +126,7 @@ absl::StatusOr<OutputBlock> ReadRow(const LayerWeights& weights,
   if (a.rope_interleaved) k = Deinterleave(k, d, d);
   RETURN_IF_ERROR(Knock(weights, "k_knock", d, k));
   RETURN_IF_ERROR(Knock(weights, "v_knock", d, v));
+  if (a.single_latent) return Concatenate({k, v});
   std::vector<int> map;
   for (int head = 0; head < a.kv_heads; ++head) {
     for (const int first : {head * d, outputs + head * d}) {
@@ -113,6 +134,19 @@ absl::StatusOr<OutputBlock> ReadRow(const LayerWeights& weights,
     }
   }
   return Select(Concatenate({k, v}), std::move(map));
+}
+
+// For every query head, the ones that pick its KV head out of all.
+OutputBlock Pick(const AttentionConfig& a) {
+  OutputBlock block;
+  block.outputs = a.heads * a.head_dim;
+  block.inputs = a.kv_heads * a.head_dim;
+  block.rows = [d = a.head_dim, inputs = block.inputs,
+                share = a.heads / a.kv_heads](int row, float* dst) {
+    std::fill_n(dst, inputs, 0.0f);
+    dst[row / d / share * d + row % d] = 1.0f;
+  };
+  return block;
 }
 
 absl::Status LoadValueMlp(const LayerWeights& weights, const AttentionConfig& a,
@@ -144,12 +178,16 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   OutputBlock row;
   if (a.cache_layer < 0) {
     ASSIGN_OR_RETURN(row, ReadRow(weights, a));
-    layer.row_rotations.push_back({{0, a.kv_heads, 2 * d, d}});
+    layer.row_rotations.push_back({{0, a.kv_heads, KeyStride(a), d}});
     if (a.knocking_value_dim > 0) {
       RETURN_IF_ERROR(LoadValueMlp(weights, a, layer));
     }
   }
   SetInput(weights, q, row, {}, layer);
+  if (a.single_latent) {
+    layer.attention.up =
+        weights.UploadUp(Pick(a), a.heads, /*absorb=*/true, Pick(a), a.heads);
+  }
   layer.q_rotations.push_back({{0, a.heads, d, d}});
   if (a.qk_norm) {
     ASSIGN_OR_RETURN(const float* q_norm,
@@ -160,8 +198,10 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   if (a.qk_norm && a.cache_layer < 0) {
     ASSIGN_OR_RETURN(const float* k_norm,
                      weights.UploadNorm("k_norm.weight", d));
-    layer.row_norms.push_back(
-        {{0, a.kv_heads, 2 * d, d}, k_norm, nullptr, weights.norm_eps()});
+    layer.row_norms.push_back({{0, a.kv_heads, KeyStride(a), d},
+                               k_norm,
+                               nullptr,
+                               weights.norm_eps()});
   }
   ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a.heads * d));
   if (!a.kv_head_of.empty()) out = SelectInputs(out, SortedHeads(a));

@@ -31,6 +31,8 @@ ROWS = {
         dict(model_type="deepseek_v32", n_routed_experts=0, index_n_heads=64, index_head_dim=128,
              index_topk=2048, **LATENT), R + P + 128),
     "TransMLA, exact": (dict(num_key_value_heads=G), 2 * G * D),
+    "TransMLA, exact with one latent": (
+        dict(num_key_value_heads=G, transmla_single_latent=True), 2 * G * D),
     "TransMLA, compressed": (
         dict(model_type="deepseek_v3", n_routed_experts=0, qk_latent_layernorm=False, **LATENT), R + P),
     "CARE": (dict(LATENT, model_type="deepseek_v3", n_routed_experts=0, qk_latent_layernorm=False,

@@ -76,6 +76,14 @@ class Gqa(System):
                              self.d**-0.5) for h in range(self.heads))
 
 
+class TransMlaSingle(Gqa):
+    """2502.07864's exact form with one latent for all groups: still plain GQA."""
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.config["transmla_single_latent"] = True
+
+
 class Mha(Gqa):
     def choose(self, rng):
         heads = int(rng.integers(3, 6))
@@ -978,7 +986,8 @@ SYSTEMS = {
     "mha": Mha, "gqa": Gqa, "mqa": Mqa, "sqa": Sqa, "effkv": EffKv, "qcqa": Qcqa, "cla": Cla,
     "kha_linear": KhaLinear, "kha_mlp": KhaMlp, "moas": Moas,
     "mla": Mla, "mla_moe_v2": MlaMoeV2, "mla_moe_v3": MlaMoeV3,
-    "transmla": TransMla, "transmla_mixtral": TransMlaMixtral,
+    "transmla_single_latent": TransMlaSingle, "transmla": TransMla,
+    "transmla_mixtral": TransMlaMixtral,
     "care": Care, "clla": Clla, "eg_mla": EgMla, "x_ecomla": XEcoMla,
     "mtla_2": Mtla, "mtla_3": Mtla3,
     "mha2mla_high": Mha2Mla, "mha2mla_low_qwen2": Mha2MlaLow,

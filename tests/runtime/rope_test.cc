@@ -87,5 +87,17 @@ TEST(Rope, BadScalingIsAPreciseError) {
             std::string::npos);
 }
 
+// transformers' dynamic NTK changes the base only past max_position, which is
+// where a context ends here.
+TEST(Rope, DynamicIsPlainWithinTheContext) {
+  const auto rope = RopeFromConfig(16, 10000.0, 2048,
+                                   {{"rope_type", "dynamic"}, {"factor", 4.0}});
+  ASSERT_TRUE(rope.ok()) << rope.status();
+  for (int i = 0; i < 8; ++i) {
+    EXPECT_FLOAT_EQ(rope->inv_freq[i], std::pow(10000.0, -i / 8.0));
+  }
+  EXPECT_EQ(rope->amplitude, 1.0f);
+}
+
 }  // namespace
 }  // namespace mla::runtime
