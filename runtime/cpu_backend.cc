@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cpu/attention.h"
@@ -198,7 +197,9 @@ class CpuBackend : public Backend {
       generated_.push_back(span.rows);
     }
     for (const StepSpan& span : batch.prompt) prompt_.push_back(span.rows);
-    for (const SequenceSpan& span : Spans()) {
+    spans_ = prompt_;
+    spans_.insert(spans_.end(), generated_.begin(), generated_.end());
+    for (const SequenceSpan& span : spans_) {
       end_position_ =
           std::max(end_position_, span.first_position + span.num_rows);
     }
@@ -250,7 +251,7 @@ class CpuBackend : public Backend {
   }
 
   void ScaleByPosition(float beta, int period, Rows x) override {
-    for (const SequenceSpan& span : Spans()) {
+    for (const SequenceSpan& span : spans_) {
       for (int i = 0; i < span.num_rows; ++i) {
         const int turns = (span.first_position + i) / period;
         const float scale = 1 + beta * std::log(1.0f + turns);
@@ -264,11 +265,14 @@ class CpuBackend : public Backend {
     const kernels::CacheRows& cache = layers_[layer];
     if (layouts_[layer].time_stride > 1) {
       newest_rows_.resize(x.rows * cache.row_bytes());
-      MergeRows(layouts_[layer], cache, x);
+      for (const SequenceSpan& span : spans_) {
+        kernels::MergeRows(layouts_[layer], cache, span, x,
+                           newest_rows_.data());
+      }
       return;
     }
     slots_.resize(x.rows);
-    for (const SequenceSpan& span : Spans()) {
+    for (const SequenceSpan& span : spans_) {
       for (int i = 0; i < span.num_rows; ++i) {
         slots_[span.first_row + i] =
             cache.Row(span.block_table, span.first_position + i);
@@ -283,9 +287,8 @@ class CpuBackend : public Backend {
                                   indexer.weights};
     Selection selection{indexer.top_k, {}};
     selection.positions.resize(batch_->tokens.size() * indexer.top_k);
-    const std::vector<SequenceSpan> spans = Spans();
-    kernels::SelectTokens(cpu_, w.layout, choose, layers_[layer], spans.data(),
-                          static_cast<int>(spans.size()),
+    kernels::SelectTokens(cpu_, w.layout, choose, layers_[layer], spans_.data(),
+                          static_cast<int>(spans_.size()),
                           selection.positions.data());
     return selection;
   }
@@ -343,7 +346,7 @@ class CpuBackend : public Backend {
   }
 
   void Sinusoids(int period, Rows y) override {
-    for (const SequenceSpan& span : Spans()) {
+    for (const SequenceSpan& span : spans_) {
       for (int i = 0; i < span.num_rows; ++i) {
         kernels::Sinusoids((span.first_position + i) / period, y.cols,
                            y[span.first_row + i]);
@@ -410,31 +413,6 @@ class CpuBackend : public Backend {
     }
   }
 
-  // A sequence that is computed again has a prompt's and a generated span, and
-  // a chunk may begin in the one and end in the other: so in their order.
-  void MergeRows(const kernels::AttnLayout& layout,
-                 const kernels::CacheRows& cache, Rows x) {
-    std::map<const int32_t*, std::vector<SequenceSpan>> sequences;
-    for (const SequenceSpan& span : Spans()) {
-      sequences[span.block_table].push_back(span);
-    }
-    for (auto& [table, spans] : sequences) {
-      std::sort(spans.begin(), spans.end(),
-                [](const SequenceSpan& a, const SequenceSpan& b) {
-                  return a.first_position < b.first_position;
-                });
-      for (const SequenceSpan& span : spans) {
-        kernels::MergeRows(layout, cache, span, x, newest_rows_.data());
-      }
-    }
-  }
-
-  std::vector<SequenceSpan> Spans() const {
-    std::vector<SequenceSpan> spans = generated_;
-    spans.insert(spans.end(), prompt_.begin(), prompt_.end());
-    return spans;
-  }
-
   kernels::CpuContext cpu_;
   std::vector<std::unique_ptr<CpuMatrix>> matrices_;
   std::vector<std::unique_ptr<CpuUpProjection>> up_projections_;
@@ -451,6 +429,9 @@ class CpuBackend : public Backend {
   int end_position_ = 0;  // past every query's
   std::vector<RopeTables> ropes_;
   std::vector<SequenceSpan> generated_, prompt_;
+  // Both. A sequence that is computed again has one of each, and a row may
+  // stand for tokens of both: so its prompt's first.
+  std::vector<SequenceSpan> spans_;
   std::vector<std::byte*> slots_;
   std::vector<std::byte> newest_rows_;  // of the layer written last
 };
