@@ -34,6 +34,22 @@ class System:
         return self.width
 
 
+class SharedRows:
+    """Every second layer reads the rows of the one before; it lacks the `owned`
+    tensors that would make its own."""
+
+    def draw(self, rng):
+        super().draw(rng)
+        self.config["kv_sharing_factor"] = 2
+
+    def layer_shapes(self, layer):
+        own = layer % 2 == 0
+        return {k: v for k, v in self.shapes().items() if own or k not in self.owned}
+
+    def row_width(self, layer):
+        return self.width if layer % 2 == 0 else 0
+
+
 # ---- keys and values per group ---------------------------------------------------------------
 
 
@@ -125,21 +141,10 @@ class Qcqa(Gqa):
         return self.map[head]
 
 
-class Cla(Gqa):
+class Cla(SharedRows, Gqa):
     """2405.12981: adjacent layers share keys and values."""
 
-    def draw(self, rng):
-        super().draw(rng)
-        self.config["kv_sharing_factor"] = 2
-
-    def layer_shapes(self, layer):
-        shapes = self.shapes()
-        if layer % 2 == 1:
-            del shapes["k_proj.weight"], shapes["v_proj.weight"]
-        return shapes
-
-    def row_width(self, layer):
-        return self.width if layer % 2 == 0 else 0
+    owned = ("k_proj.weight", "v_proj.weight")
 
     def forward(self, x, w, shared):
         if "k_proj.weight" in w:
@@ -427,21 +432,10 @@ class Care(Mla):
         return self.ranks[layer] + self.p
 
 
-class Clla(Mla):
+class Clla(SharedRows, Mla):
     """2410.15252: adjacent layers share the latent (in full precision)."""
 
-    def draw(self, rng):
-        super().draw(rng)
-        self.config["kv_sharing_factor"] = 2
-
-    def layer_shapes(self, layer):
-        shapes = self.shapes()
-        if layer % 2 == 1:
-            del shapes["kv_a_proj_with_mqa.weight"], shapes["kv_a_layernorm.weight"]
-        return shapes
-
-    def row_width(self, layer):
-        return self.width if layer % 2 == 0 else 0
+    owned = ("kv_a_proj_with_mqa.weight", "kv_a_layernorm.weight")
 
     def forward(self, x, w, shared):
         if "kv_a_proj_with_mqa.weight" in w:
