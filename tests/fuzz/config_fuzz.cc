@@ -20,11 +20,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   for (const kernels::AttnLayout& layout : config->Layouts()) {
     for (int group = 0; group < layout.groups; ++group) {
-      const int stride = group;
       for (const auto* slices : {&layout.key, &layout.value}) {
         for (const kernels::Slice& slice : *slices) {
           const int64_t end = int64_t{slice.offset} +
-                              int64_t{stride} * slice.group_stride +
+                              int64_t{group} * slice.group_stride +
                               slice.length;
           if (layout.row_width > 0 && end > layout.row_width) __builtin_trap();
         }
