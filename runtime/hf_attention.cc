@@ -198,7 +198,7 @@ absl::Status ReadLrkv(const LayerFields& f, ModelConfig& c,
                       AttentionConfig& a) {
   RETURN_IF_ERROR(ReadHeads(f, c, a));
   a.kv_heads = a.heads;
-  a.shared_dim = a.head_dim;
+  a.residuals = true;
   ASSIGN_OR_RETURN(a.k_rank, f.Size("kv_residual_rank"));
   a.v_rank = a.k_rank;
   return absl::OkStatus();

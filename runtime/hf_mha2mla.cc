@@ -112,6 +112,8 @@ absl::Status ReadMha2MlaObject(const LayerFields& f, ModelConfig& c,
   }
   RETURN_IF_ERROR(CheckBetween("mha2mla.low_rank", low_rank, 1, 65536));
   RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
+  RETURN_IF_ERROR(CheckBetween("low_rank * num_key_value_heads",
+                               int64_t{low_rank} * a.kv_heads, 1, 1 << 17));
   RETURN_IF_ERROR(
       CheckBetween("rope_dim_for_mla", a.qk_rope_head_dim, 2, a.head_dim - 1));
   a.k_rank = low_rank * a.kv_heads;

@@ -9,6 +9,7 @@ namespace mla::runtime {
 namespace {
 
 constexpr int kMaxRow = 1 << 20;
+constexpr int kMaxProjection = 1 << 26;
 
 }  // namespace
 
@@ -35,6 +36,16 @@ absl::Status ValidateAttention(const AttentionConfig& a) {
   RETURN_IF_ERROR(CheckBetween("num_attention_heads", a.heads, 1, 65536));
   RETURN_IF_ERROR(CheckBetween("q_lora_rank", a.q_lora_rank, 0, kMaxRow));
   RETURN_IF_ERROR(FormOf(a.kind).validate(a));
+  // So that sizes of projections, counted in ints, do not overflow.
+  for (const int64_t dim : {a.query_head_dim(), a.output_head_dim(),
+                            a.qk_nope_head_dim + a.v_head_dim}) {
+    RETURN_IF_ERROR(CheckBetween("heads * elements of a head",
+                                 int64_t{a.heads} * a.branches * dim, 0,
+                                 kMaxProjection));
+  }
+  RETURN_IF_ERROR(CheckBetween("index_n_heads * index_head_dim",
+                               int64_t{a.index_n_heads} * a.index_head_dim, 0,
+                               kMaxProjection));
   return CheckBetween("the cache row's width", a.Layout().row_width, 1,
                       kMaxRow);
 }

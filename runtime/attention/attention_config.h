@@ -45,8 +45,8 @@ struct AttentionConfig {
   float q_latent_scale = 1.0f;  // factors of the normed latents
   float kv_latent_scale = 1.0f;
   int latent_slices = 1;       // GLA-2: 2; MLRA: 4. Each is normed alone
-  int branches = 1;            // MLRA: softmaxes per head, whose mean...
-  float branch_scale = 1.0f;   // ...is not what is taken: factor of each
+  int branches = 1;            // MLRA: softmaxes per head, which...
+  float branch_scale = 1.0f;   // ...are summed, each times this
   int time_stride = 1;         // MTLA: tokens that share a row
   int gate_embedding_dim = 0;  // EG-MLA: of a token's gate; 0: none...
   int gate_tokens = 0;         // ...one for each of the vocabulary
@@ -58,7 +58,7 @@ struct AttentionConfig {
   // Where keys and values have latents of their own.
   int k_rank = 0;
   int v_rank = 0;
-  int shared_dim = 0;  // LRKV: of the key and value that all heads share
+  bool residuals = false;  // LRKV: added to what all heads share
 
   int rope = 0;  // which of the model's
   // The file stores rotated rows as pairs (2i, 2i+1); they are brought to

@@ -1,6 +1,7 @@
 // Tested by tests/runtime/model_golden_test.cc and tests/e2e/layouts_test.py.
 #include "runtime/attention/attention_form.h"
 
+#include "absl/strings/str_cat.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -43,6 +44,25 @@ absl::StatusOr<AttentionLayer> LoadAttention(const LayerWeights& weights,
   layer.attended_width = layer.attention.layout.heads * a.output_head_dim();
   RETURN_IF_ERROR(FormOf(a.kind).load(weights, a, layer));
   return layer;
+}
+
+absl::Status CheckHeads(const AttentionConfig& a) {
+  RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
+  RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 2, 4096));
+  if (a.heads % a.kv_heads == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("num_attention_heads ", a.heads,
+                   " is not a multiple of num_key_value_heads ", a.kv_heads));
+}
+
+OutputBlock ForQueryHeads(const OutputBlock& kv, const AttentionConfig& a,
+                          int dim) {
+  std::vector<int> map;
+  for (int h = 0; h < a.heads; ++h) {
+    const int first = h / (a.heads / a.kv_heads) * dim;
+    for (int i = 0; i < dim; ++i) map.push_back(first + i);
+  }
+  return Select(kv, std::move(map));
 }
 
 void SetInput(const LayerWeights& weights, const OutputBlock& q,

@@ -40,7 +40,13 @@ absl::StatusOr<AttentionLayer> LoadAttention(const LayerWeights& weights,
                                              const AttentionConfig& config,
                                              int index);
 
-// What forms share. `in` is [q | row | more]; a block may be empty.
+// What forms share.
+// Head sizes in range, and as many query heads for every KV head.
+absl::Status CheckHeads(const AttentionConfig& config);
+// `dim` outputs per KV head -> the same once for each query head that reads it.
+OutputBlock ForQueryHeads(const OutputBlock& kv, const AttentionConfig& config,
+                          int dim);
+// `in` is [q | row | more]; a block may be empty.
 void SetInput(const LayerWeights& weights, const OutputBlock& q,
               const OutputBlock& row, const OutputBlock& more,
               AttentionLayer& layer);

@@ -26,12 +26,7 @@ absl::Status Validate(const AttentionConfig& a) {
     return absl::UnimplementedError(
         "a single latent with knocking heads or a map of query heads");
   }
-  if (a.kv_head_of.empty()) {
-    if (a.heads % a.kv_heads == 0) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("num_attention_heads ", a.heads,
-                     " is not a multiple of num_key_value_heads ", a.kv_heads));
-  }
+  if (a.kv_head_of.empty()) return CheckHeads(a);
   RETURN_IF_ERROR(CheckBetween("length of kv_head_of_query_head",
                                static_cast<int64_t>(a.kv_head_of.size()),
                                a.heads, a.heads));

@@ -8,10 +8,7 @@ namespace mla::runtime {
 namespace {
 
 absl::Status Validate(const AttentionConfig& a) {
-  RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
-  RETURN_IF_ERROR(
-      CheckBetween("n_head % kv heads", a.heads % a.kv_heads, 0, 0));
-  RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 4, 4096));
+  RETURN_IF_ERROR(CheckHeads(a));
   return CheckBetween("rope dim", a.qk_rope_head_dim, 2, a.head_dim - 1);
 }
 

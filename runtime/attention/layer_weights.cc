@@ -192,10 +192,6 @@ LinearWeights LayerWeights::Upload(const OutputBlock& block) const {
   return weights;
 }
 
-const float* LayerWeights::Upload(const std::vector<float>& values) const {
-  return backend_.NewVector(values);
-}
-
 absl::StatusOr<const float*> LayerWeights::UploadNorm(const std::string& name,
                                                       int size,
                                                       float scale) const {

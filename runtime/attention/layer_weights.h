@@ -62,7 +62,6 @@ class LayerWeights {
 
   int hidden_size() const { return hidden_size_; }
   float norm_eps() const { return norm_eps_; }
-  Backend& backend() const { return backend_; }
 
   bool Has(const std::string& name) const {
     return reader_.Has(prefix_ + name);
@@ -70,14 +69,13 @@ class LayerWeights {
   // `name`.weight [outputs, inputs] and, if there is one, `name`.bias.
   absl::StatusOr<OutputBlock> Read(const std::string& name, int outputs,
                                    int inputs) const;
-  // A parameter [count, rows, columns] without ".weight".
+  // The parameter `name` itself, [count, rows, columns].
   absl::StatusOr<OutputBlock> ReadStacked(const std::string& name, int count,
                                           int rows, int columns) const;
   absl::StatusOr<std::vector<float>> ReadVector(const std::string& name,
                                                 int size) const;
 
   LinearWeights Upload(const OutputBlock& block) const;
-  const float* Upload(const std::vector<float>& values) const;
   // A norm's weight times `scale`.
   absl::StatusOr<const float*> UploadNorm(const std::string& name, int size,
                                           float scale = 1.0f) const;

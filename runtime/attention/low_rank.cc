@@ -11,15 +11,14 @@
 namespace mla::runtime {
 namespace {
 
-bool IsLrkv(const AttentionConfig& a) { return a.shared_dim > 0; }
+bool IsLrkv(const AttentionConfig& a) { return a.residuals; }
 
 absl::Status Validate(const AttentionConfig& a) {
-  RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
-  RETURN_IF_ERROR(CheckBetween("num_attention_heads % num_key_value_heads",
-                               a.heads % a.kv_heads, 0, 0));
-  RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 2, 4096));
+  RETURN_IF_ERROR(CheckHeads(a));
   RETURN_IF_ERROR(CheckBetween("k_rank", a.k_rank, 1, 65536));
-  return CheckBetween("v_rank", a.v_rank, 1, 65536);
+  RETURN_IF_ERROR(CheckBetween("v_rank", a.v_rank, 1, 65536));
+  return CheckBetween("heads * ranks",
+                      int64_t{a.kv_heads} * (a.k_rank + a.v_rank), 1, 1 << 26);
 }
 
 int HeadDim(const AttentionConfig& a) { return a.head_dim; }
@@ -29,7 +28,7 @@ kernels::AttnLayout Layout(const AttentionConfig& a) {
   l.heads = a.heads;
   l.groups = a.kv_heads;
   l.rotate_on_read = true;
-  const int shared = a.shared_dim;
+  const int shared = a.head_dim;
   if (!IsLrkv(a)) {
     l.row_width = a.k_rank + a.v_rank;
     l.key[0] = {0, 0, a.k_rank};
@@ -72,8 +71,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   std::vector<OutputBlock> row;
   if (IsLrkv(a)) {
     for (const char* name : {"k_proj", "v_proj"}) {
-      ASSIGN_OR_RETURN(row.emplace_back(),
-                       weights.Read(name, a.shared_dim, hidden));
+      ASSIGN_OR_RETURN(row.emplace_back(), weights.Read(name, d, hidden));
     }
   }
   ASSIGN_OR_RETURN(row.emplace_back(),
@@ -91,14 +89,8 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     k_b = WithIdentity(k_b, d);
     v_b = WithIdentity(v_b, d);
   }
-  std::vector<int> map;
-  for (int h = 0; h < a.heads; ++h) {
-    for (int i = 0; i < d; ++i) {
-      map.push_back(h * a.kv_heads / a.heads * d + i);
-    }
-  }
   layer.attention.up = weights.UploadUp(k_b, a.kv_heads, /*absorb=*/false,
-                                        Select(v_b, std::move(map)), a.heads);
+                                        ForQueryHeads(v_b, a, d), a.heads);
   ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a.heads * d));
   layer.out = weights.Upload(out);
   return absl::OkStatus();

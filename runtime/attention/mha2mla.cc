@@ -8,10 +8,7 @@ namespace mla::runtime {
 namespace {
 
 absl::Status Validate(const AttentionConfig& a) {
-  RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
-  RETURN_IF_ERROR(CheckBetween("num_attention_heads % num_key_value_heads",
-                               a.heads % a.kv_heads, 0, 0));
-  RETURN_IF_ERROR(CheckBetween("head_dim", a.head_dim, 2, 4096));
+  RETURN_IF_ERROR(CheckHeads(a));
   RETURN_IF_ERROR(
       CheckBetween("rope_dim_for_mla", a.qk_rope_head_dim, 2, a.head_dim - 1));
   RETURN_IF_ERROR(CheckBetween("low_rank", a.k_rank, 1, 1 << 17));
@@ -43,17 +40,6 @@ OutputBlock PerHead(const OutputBlock& q, int heads, int rest, int rope) {
     for (int i = 0; i < rope; ++i) map.push_back(h * rope + i);
   }
   return Select(q, std::move(map));
-}
-
-// A KV head's `dim` rows once for each query head that reads it.
-OutputBlock PerQueryHead(const OutputBlock& kv, const AttentionConfig& a,
-                         int dim) {
-  std::vector<int> map;
-  for (int h = 0; h < a.heads; ++h) {
-    const int first = h * a.kv_heads / a.heads * dim;
-    for (int i = 0; i < dim; ++i) map.push_back(first + i);
-  }
-  return Select(kv, std::move(map));
 }
 
 int64_t UpParameters(const AttentionConfig& a) {
@@ -97,8 +83,8 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   ASSIGN_OR_RETURN(const OutputBlock up_v,
                    weights.Read("kv_proj.up_v", a.kv_heads * d,
                                 a.v_rank > 0 ? a.v_rank : a.k_rank));
-  const OutputBlock values = PerQueryHead(up_v, a, d);
-  layer.attention.up = weights.UploadUp(PerQueryHead(up_k, a, rest), a.heads,
+  const OutputBlock values = ForQueryHeads(up_v, a, d);
+  layer.attention.up = weights.UploadUp(ForQueryHeads(up_k, a, rest), a.heads,
                                         /*absorb=*/true, values, a.heads);
   ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a.heads * d));
   if (!values.bias.empty()) out.bias = ApplyTo(out, values.bias);

@@ -15,12 +15,7 @@ int KvHeads(const AttentionConfig& a, int part) {
   return part == 0 ? a.heads : part == 1 ? a.kv_heads : 1;
 }
 
-absl::Status Validate(const AttentionConfig& a) {
-  RETURN_IF_ERROR(CheckBetween("num_key_value_heads", a.kv_heads, 1, a.heads));
-  RETURN_IF_ERROR(CheckBetween("num_attention_heads % num_key_value_heads",
-                               a.heads % a.kv_heads, 0, 0));
-  return CheckBetween("head_dim", a.head_dim, 2, 4096);
-}
+absl::Status Validate(const AttentionConfig& a) { return CheckHeads(a); }
 
 int HeadDim(const AttentionConfig& a) { return a.head_dim; }
 

@@ -193,6 +193,27 @@ TEST(ModelConfig, AttentionTypesAreReadAndRefused) {
   EXPECT_EQ(error({{"kv_sharing_factor", 2}}), "");
 }
 
+TEST(ModelConfig, SizesWhoseProductsOverflowAreRefused) {
+  using ::testing::HasSubstr;
+  json mla = ReadConfig("deepseek_v2_lite");
+  mla["num_attention_heads"] = 65536;
+  mla["qk_nope_head_dim"] = 65536;
+  EXPECT_THAT(ErrorOf(mla), HasSubstr("heads * elements of a head is 4"));
+  json base = ReadConfig("qwen2");
+  base["num_attention_heads"] = base["num_key_value_heads"] = 65536;
+  base["head_dim"] = 32;
+  json lrkv = base;
+  lrkv["attention_type"] = "lrkv";
+  lrkv["kv_residual_rank"] = 65536;
+  EXPECT_THAT(ErrorOf(lrkv), HasSubstr("heads * ranks is 8589934592"));
+  json mha2mla = base;
+  mha2mla["mha2mla"] = {{"rope_dim_for_mla", 8},
+                        {"low_rank", 65536},
+                        {"svd_init_method", "joint"}};
+  EXPECT_THAT(ErrorOf(mha2mla),
+              HasSubstr("low_rank * num_key_value_heads is 4294967296"));
+}
+
 TEST(ModelConfig, ALatentThatDoesNotSliceIsRefused) {
   json config = ReadConfig("deepseek_v2_lite");
   config["attention_type"] = "mlra_4";
