@@ -45,9 +45,6 @@ TEST(Serving, ADrainUnderLoadLosesNothingThatWasAccepted) {
     clients.emplace_back([&, i] {
       const auto stub = server.Stub();
       grpc::ClientContext context;
-      // Of many channels that connect at once gRPC 1.51 fails one now and then
-      // ("No such file or directory"); it is to try again.
-      context.set_wait_for_ready(true);
       const auto reader = stub->Generate(&context, Request(kTokens));
       v1::GenerateResponse response;
       bool first = true;

@@ -48,15 +48,20 @@ class TinyServer {
   void Stop() { serving_.reset(); }
 
   // On a connection of its own, which takes 64 KiB that nobody reads: gRPC
-  // would let the window grow to megabytes.
+  // would let the window grow to megabytes. It is made here, because of many
+  // channels that connect at once gRPC 1.51 fails one now and then ("No such
+  // file or directory") and is to try again.
   std::unique_ptr<serving::v1::GenerationService::Stub> Stub() const {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 64 << 10);
-    return serving::v1::GenerationService::NewStub(grpc::CreateCustomChannel(
+    const auto channel = grpc::CreateCustomChannel(
         serving_->grpc_address(), grpc::InsecureChannelCredentials(),
-        arguments));
+        arguments);
+    EXPECT_TRUE(channel->WaitForConnected(
+        absl::ToChronoTime(absl::Now() + absl::Seconds(30))));
+    return serving::v1::GenerationService::NewStub(channel);
   }
 
   std::string Page(const std::string& path) const {
