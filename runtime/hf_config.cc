@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "runtime/hf_attention.h"
 #include "runtime/json_fields.h"
 #include "runtime/model_config.h"
@@ -187,7 +188,9 @@ bool Contains(absl::Span<const char* const> names, const std::string& name) {
 
 absl::StatusOr<ModelConfig> ModelConfigFromHuggingFace(const json& config) {
   ModelConfig c;
-  ASSIGN_OR_RETURN(c.architecture, ReadString(config, "model_type", ""));
+  ASSIGN_OR_RETURN(const std::string type,
+                   ReadString(config, "model_type", ""));
+  c.architecture = std::string(absl::StripPrefix(type, kExtendedModelType));
   const bool mla = Contains(kMlaFamilies, c.architecture);
   if (!mla && !Contains(kGqaFamilies, c.architecture)) {
     return absl::UnimplementedError(absl::StrCat(

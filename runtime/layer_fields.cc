@@ -36,9 +36,30 @@ absl::StatusOr<int> LayerFields::Size(const char* field) const {
                    kMaxModelSize, "] (", value, ")"));
 }
 
+// Ours, of converted models: [layers][dim / 2].
+absl::StatusOr<Rope> LayerFields::ReadListedRope(int dim) const {
+  const json& layers = config_["rope_inv_freq"];
+  Rope rope;
+  rope.dim = dim;
+  if (layers.is_array() && static_cast<int>(layers.size()) == layers_) {
+    ASSIGN_OR_RETURN(
+        const std::vector<double> listed,
+        ReadNumbers(json{{"rope_inv_freq", layers[layer_]}}, "rope_inv_freq"));
+    for (const double f : listed) {
+      if (!(f >= 0 && f <= 4)) break;  // radians a token
+      rope.inv_freq.push_back(static_cast<float>(f));
+    }
+  }
+  if (static_cast<int>(rope.inv_freq.size()) * 2 == dim) return rope;
+  return absl::InvalidArgumentError(
+      absl::StrCat("config field 'rope_inv_freq': must list, for every layer, ",
+                   dim / 2, " frequencies from 0 to 4"));
+}
+
 // transformers 4 writes rope_theta and rope_scaling, 5 writes both into
 // rope_parameters.
 absl::StatusOr<Rope> LayerFields::ReadRope(int dim, int max_position) const {
+  if (Has("rope_inv_freq")) return ReadListedRope(dim);
   const json& scaling = config_.contains("rope_parameters") &&
                                 config_["rope_parameters"].is_object()
                             ? config_["rope_parameters"]

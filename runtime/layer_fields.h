@@ -25,6 +25,8 @@ class LayerFields {
   absl::StatusOr<Rope> ReadRope(int dim, int max_position) const;
 
  private:
+  absl::StatusOr<Rope> ReadListedRope(int dim) const;
+
   const nlohmann::json& config_;
   const int layer_;
   const int layers_;

@@ -40,39 +40,13 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
   const int rows = batch.num_tokens();
   const Rows x = Top(hidden_, rows);
-  const Rows normed = Top(normed_, rows);
-  const Rows branch = Top(branch_, rows);
   b.BeginStep(batch, config_.ropes);
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(tap, "model.embed_tokens", x);
-
-  bool shortcut = false;  // experts' output waits to be added
-  for (int i = 0; i < config_.num_layers; ++i) {
-    const Layer& layer = layers_[i];
-    b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
-    Attention(layer, normed, branch, tap);
-    Tap(tap, layer.names.attention, branch);
-    b.AddScaled(branch, config_.residual_scale, x);
-
-    b.RmsNorm(x, layer.post_attention_norm, config_.norm_eps, normed);
-    if (layer.moe != nullptr) {
-      shortcut = config_.paired_layers;
-      const Rows y = shortcut ? Top(shortcut_, rows) : branch;
-      Moe(*layer.moe, layer.names, normed, y, tap);
-    }
-    if (config_.IsDense(i)) {
-      Mlp(layer.mlp, normed, branch);
-      Tap(tap, layer.names.mlp, branch);
-    }
-    b.AddScaled(branch, config_.residual_scale, x);
-    if (shortcut && layer.moe == nullptr) {
-      b.AddScaled(Top(shortcut_, rows), 1.0f, x);
-      shortcut = false;
-    }
-    Tap(tap, layer.names.layer, x);
-  }
+  StepLayers(x, tap);
 
   if (tap != nullptr) {
+    const Rows normed = Top(normed_, rows);
     b.RmsNorm(x, final_norm_, config_.norm_eps, normed);
     Tap(tap, "model.norm", normed);
   }
@@ -83,6 +57,53 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   b.RmsNorm(last, logit_norm_, config_.norm_eps, last);
   b.Linear(last, lm_head_, logits);
   return b.Read(logits);
+}
+
+void Model::RunLayers(const StepBatch& batch, Rows x, ActivationTap* tap) {
+  backend_->BeginStep(batch, config_.ropes);
+  StepLayers(x, tap);
+}
+
+void Model::RunAttention(const StepBatch& batch, Rows x, ActivationTap* tap) {
+  backend_->BeginStep(batch, config_.ropes);
+  for (const Layer& layer : layers_) StepAttention(layer, x, tap);
+}
+
+void Model::StepAttention(const Layer& layer, Rows x, ActivationTap* tap) {
+  Backend& b = *backend_;
+  const Rows normed = Top(normed_, x.rows);
+  const Rows branch = Top(branch_, x.rows);
+  b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
+  Attention(layer, normed, branch, tap);
+  Tap(tap, layer.names.attention, branch);
+  b.AddScaled(branch, config_.residual_scale, x);
+}
+
+void Model::StepLayers(Rows x, ActivationTap* tap) {
+  Backend& b = *backend_;
+  const Rows normed = Top(normed_, x.rows);
+  const Rows branch = Top(branch_, x.rows);
+  bool shortcut = false;  // experts' output waits to be added
+  for (const Layer& layer : layers_) {
+    StepAttention(layer, x, tap);
+
+    b.RmsNorm(x, layer.post_attention_norm, config_.norm_eps, normed);
+    if (layer.moe != nullptr) {
+      shortcut = config_.paired_layers;
+      const Rows y = shortcut ? Top(shortcut_, x.rows) : branch;
+      Moe(*layer.moe, layer.names, normed, y, tap);
+    }
+    if (layer.mlp.down.w != nullptr) {
+      Mlp(layer.mlp, normed, branch);
+      Tap(tap, layer.names.mlp, branch);
+    }
+    b.AddScaled(branch, config_.residual_scale, x);
+    if (shortcut && layer.moe == nullptr) {
+      b.AddScaled(Top(shortcut_, x.rows), 1.0f, x);
+      shortcut = false;
+    }
+    Tap(tap, layer.names.layer, x);
+  }
 }
 
 void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
@@ -121,6 +142,7 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
   b.Attend(layer.cache_layer, layer.attention,
            layer.index_topk > 0 ? &selection : nullptr, queries, attended);
   if (layer.gates > 0) b.ScaleParts(more, attended);
+  if (tap != nullptr) tap->OnAttended(attended);
   b.Linear(attended, layer.out, y);
 }
 

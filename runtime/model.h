@@ -58,6 +58,9 @@ class ActivationTap {
   // Before they are followed, and may be changed.
   virtual void OnRouting(std::string_view name, Routing& routing) = 0;
   virtual void OnSelection(std::string_view name, Selection& selection) = 0;
+  // What the heads return, [rows, heads * v_head_dim], before the output
+  // projection.
+  virtual void OnAttended(Rows /*x*/) {}
 };
 
 struct ModelOptions {
@@ -75,10 +78,19 @@ class Model {
       const ModelConfig& config, const WeightReader& reader,
       std::unique_ptr<Backend> backend, const ModelOptions& options,
       const Progress& progress);
+  // The layer `index` of that model alone, whose rows are cached as layer 0:
+  // for RunLayers only. UNIMPLEMENTED for layers that need others.
+  static absl::StatusOr<std::unique_ptr<Model>> LoadLayer(
+      const ModelConfig& config, int index, const WeightReader& reader,
+      std::unique_ptr<Backend> backend, const ModelOptions& options);
 
   // Computes the batch; its rows are written to the cache. Returns logits of
   // batch.logit_rows, [logit rows, vocab_size], valid until the next call.
   Rows Forward(const StepBatch& batch, ActivationTap* tap = nullptr);
+  // All layers on the hidden states of a batch, in place; or of each only its
+  // attention.
+  void RunLayers(const StepBatch& batch, Rows x, ActivationTap* tap = nullptr);
+  void RunAttention(const StepBatch& batch, Rows x, ActivationTap* tap);
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() { return *backend_; }
@@ -89,6 +101,8 @@ class Model {
   Model() = default;
 
   void AllocateActivations();
+  void StepLayers(Rows x, ActivationTap* tap);
+  void StepAttention(const Layer& layer, Rows x, ActivationTap* tap);
   void Attention(const Layer& layer, Rows x, Rows y, ActivationTap* tap);
   void StoreRow(const AttentionLayer& layer, Rows row);
   void Mlp(const FeedForward& mlp, Rows x, Rows y);

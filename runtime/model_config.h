@@ -26,6 +26,8 @@ namespace mla::runtime {
 // any three fits in 64 bits.
 inline constexpr int kMaxModelSize = 1 << 20;
 inline constexpr int kMaxModelLayers = 4096;
+// Before the model_type of models that our converter made.
+inline constexpr char kExtendedModelType[] = "mlaserve_";
 
 struct MoeConfig {
   int experts = 0;

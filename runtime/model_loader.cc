@@ -25,6 +25,13 @@ class ModelLoader {
         backend_(*model.backend_),
         model_(model) {}
 
+  absl::Status LoadOne(int index) {
+    ASSIGN_OR_RETURN(Layer layer, LoadLayer(index));
+    layer.attention.cache_layer = 0;
+    model_.layers_.push_back(std::move(layer));
+    return absl::OkStatus();
+  }
+
   absl::Status Run(const Model::Progress& progress) {
     const int hidden = config_.hidden_size;
     const int vocab = config_.vocab_size;
@@ -256,6 +263,7 @@ void Model::AllocateActivations() {
   }
   gate_up_ = rows(2 * intermediate);
   activated_ = rows(intermediate);
+  if (lm_head_.w == nullptr) return;
   const int wanted = options_.max_logit_rows;
   logit_hidden_ = backend_->NewRows(wanted, config_.hidden_size);
   logits_ = backend_->NewRows(wanted, config_.vocab_size);
@@ -271,6 +279,29 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(
   model->options_ = options;
   ModelLoader loader(model->config_, reader, options.weights_dtype, *model);
   RETURN_IF_ERROR(loader.Run(progress));
+  model->AllocateActivations();
+  return model;
+}
+
+absl::StatusOr<std::unique_ptr<Model>> Model::LoadLayer(
+    const ModelConfig& config, int index, const WeightReader& reader,
+    std::unique_ptr<Backend> backend, const ModelOptions& options) {
+  if (config.paired_layers || config.attention[index].cache_layer >= 0) {
+    return absl::UnimplementedError(
+        "layers that come in pairs, or read another's rows, one by one");
+  }
+  ModelConfig alone = config;
+  AttentionConfig& attention = alone.attention[index];
+  alone.ropes = {config.ropes[attention.rope]};
+  attention.rope = 0;
+  std::unique_ptr<Model> model(new Model());
+  model->config_ = alone;
+  model->config_.num_layers = 1;
+  model->config_.attention = {attention};
+  model->backend_ = std::move(backend);
+  model->options_ = options;
+  ModelLoader loader(alone, reader, options.weights_dtype, *model);
+  RETURN_IF_ERROR(loader.LoadOne(index));
   model->AllocateActivations();
   return model;
 }

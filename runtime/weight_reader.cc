@@ -89,6 +89,11 @@ void WeightMatrix::ReadRow(int row, float* dst) const {
 
 absl::StatusOr<const TensorView*> WeightReader::Find(
     const std::string& name) const {
+  if (tensors_ != nullptr && absl::StartsWith(name, prefix_)) {
+    const auto tensor = tensors_->find(name);
+    if (tensor != tensors_->end()) return &tensor->second;
+    return absl::NotFoundError(absl::StrCat("no tensor '", name, "'"));
+  }
   std::string own = name;
   const auto translate = [&own](const auto& names) {
     for (const auto& [from, to] : names)

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -41,6 +42,13 @@ class WeightReader {
  public:
   explicit WeightReader(const Checkpoint& checkpoint)
       : checkpoint_(checkpoint) {}
+  // Names that begin with `prefix` are those in `tensors` and no others: a
+  // layer's attention that conversion has just made.
+  WeightReader(const Checkpoint& checkpoint, std::string prefix,
+               const TensorMap& tensors)
+      : checkpoint_(checkpoint),
+        prefix_(std::move(prefix)),
+        tensors_(&tensors) {}
 
   bool Has(const std::string& name) const;
   absl::StatusOr<WeightMatrix> Matrix(const std::string& name, int rows,
@@ -58,6 +66,8 @@ class WeightReader {
   absl::StatusOr<const TensorView*> Find(const std::string& name) const;
 
   const Checkpoint& checkpoint_;
+  const std::string prefix_;
+  const TensorMap* const tensors_ = nullptr;
 };
 
 }  // namespace mla::runtime

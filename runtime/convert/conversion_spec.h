@@ -1,0 +1,43 @@
+// ConversionSpec: which method converts a model and how far, as one text:
+//   "sequential:kv_lora_rank=88,qk_rope_head_dim=32"
+// Threads: a plain value; any. Errors: INVALID_ARGUMENT names the field.
+#ifndef MLA_RUNTIME_CONVERT_CONVERSION_SPEC_H_
+#define MLA_RUNTIME_CONVERT_CONVERSION_SPEC_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "runtime/convert/rope_split.h"
+
+namespace mla::runtime {
+
+enum class ConversionMethod {
+  kTransMla,    // as published: RoRoPE, FreqFold, balanced PCA
+  kWeighted,    // the same, weighted by scores and outputs
+  kSequential,  // layer by layer, each mending what those before it lost
+};
+
+struct ConversionSpec {
+  ConversionMethod method = ConversionMethod::kSequential;
+  int kv_lora_rank = 0;
+  int qk_rope_head_dim = 0;
+  int freqfold = 0;    // 0: RoPE components are selected, not laddered
+  double balance = 1;  // TransMLA's alpha
+  Mixing mixing = Mixing::kWeighted;
+  double feedback = 0.5;  // of what earlier layers lost; sequential only
+
+  std::string ToString() const;
+};
+
+absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text);
+
+// For --help.
+inline constexpr char kConversionSpecHelp[] =
+    "METHOD:FIELD=VALUE,... METHOD is sequential (best), weighted or transmla "
+    "(as published). FIELDs: kv_lora_rank, qk_rope_head_dim (their sum is what "
+    "a token caches in a layer), freqfold, mixing (real, complex, weighted), "
+    "balance, feedback";
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_CONVERT_CONVERSION_SPEC_H_

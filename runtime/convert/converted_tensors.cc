@@ -1,0 +1,71 @@
+// Tested by tests/runtime/convert_test.cc.
+#include "runtime/convert/converted_tensors.h"
+
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace mla::runtime {
+
+ConvertedTensors::ConvertedTensors(const MlaWeights& weights, int layer,
+                                   kernels::DType type)
+    : prefix_(absl::StrCat("model.layers.", layer, ".self_attn.")),
+      type_(type) {
+  const auto add = [&](const char* projection, const DoubleMatrix& weight,
+                       const DoubleVector& bias) {
+    Add(absl::StrCat(projection, ".weight").c_str(), weight, false);
+    if (!bias.isZero(0)) {
+      Add(absl::StrCat(projection, ".bias").c_str(), bias, true);
+    }
+  };
+  add("q_proj", weights.q, weights.q_bias);
+  add("kv_a_proj_with_mqa", weights.kv_a, weights.kv_a_bias);
+  add("kv_b_proj", weights.kv_b, {});
+  add("o_proj", weights.o, weights.o_bias);
+}
+
+void ConvertedTensors::Add(const char* name, const DoubleMatrix& m,
+                           bool vector) {
+  std::vector<std::byte>& bytes =
+      bytes_.emplace_back(m.size() * kernels::SizeOf(type_));
+  std::byte* to = bytes.data();
+  for (Eigen::Index row = 0; row < m.rows(); ++row) {
+    for (Eigen::Index col = 0; col < m.cols(); ++col) {
+      const auto value = static_cast<float>(m(row, col));
+      if (type_ == kernels::DType::kBF16) {
+        const kernels::bf16_t rounded = kernels::ToBF16(value);
+        std::memcpy(to, &rounded, sizeof(rounded));
+      } else {
+        std::memcpy(to, &value, sizeof(value));
+      }
+      to += kernels::SizeOf(type_);
+    }
+  }
+  TensorView view{type_, {m.rows(), m.cols()}, bytes};
+  if (vector) view.shape = {m.rows()};
+  tensors_.emplace(absl::StrCat(prefix_, name), std::move(view));
+}
+
+void SetConverted(const MlaShape& shape, int layer, ModelConfig& config) {
+  Rope rope;
+  rope.dim = shape.qk_rope_head_dim;
+  rope.inv_freq.assign(shape.inv_freq.begin(), shape.inv_freq.end());
+  AttentionConfig a;
+  a.kind = AttentionKind::kMla;
+  a.heads = shape.heads;
+  a.kv_lora_rank = shape.kv_lora_rank;
+  a.qk_nope_head_dim = shape.qk_nope_head_dim;
+  a.qk_rope_head_dim = shape.qk_rope_head_dim;
+  a.v_head_dim = shape.v_head_dim;
+  a.latent_norms = false;
+  a.scale =
+      1.0f /
+      std::sqrt(static_cast<float>(a.qk_nope_head_dim + a.qk_rope_head_dim));
+  a.rope = static_cast<int>(config.ropes.size());
+  config.ropes.push_back(std::move(rope));
+  config.attention[layer] = a;
+}
+
+}  // namespace mla::runtime

@@ -1,0 +1,87 @@
+// Tested by tests/runtime/convert_model_test.cc.
+#include "runtime/convert/folder_config.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/json.h"
+#include "runtime/status_macros.h"
+
+namespace mla::runtime {
+namespace {
+
+using nlohmann::ordered_json;
+
+// One value where all layers have the same.
+ordered_json PerLayer(const std::vector<int>& values) {
+  const bool same =
+      std::equal(values.begin() + 1, values.end(), values.begin());
+  return same ? ordered_json(values[0]) : ordered_json(values);
+}
+
+}  // namespace
+
+absl::StatusOr<ordered_json> SourceConfig(const Checkpoint& checkpoint,
+                                          const ModelConfig& config) {
+  if (checkpoint.gguf() == nullptr) {
+    ASSIGN_OR_RETURN(const std::string text,
+                     checkpoint.ReadText("config.json"));
+    ASSIGN_OR_RETURN(const nlohmann::json parsed, ParseJson(text));
+    return ordered_json(parsed);
+  }
+  const AttentionConfig& a = config.attention[0];
+  const std::string type = config.moe ? "mixtral" : config.architecture;
+  ordered_json json = {{"model_type", type},
+                       {"hidden_act", "silu"},
+                       {"vocab_size", config.vocab_size},
+                       {"hidden_size", config.hidden_size},
+                       {"intermediate_size", config.intermediate_size},
+                       {"num_hidden_layers", config.num_layers},
+                       {"num_attention_heads", a.heads},
+                       {"num_key_value_heads", a.kv_heads},
+                       {"head_dim", a.head_dim},
+                       {"max_position_embeddings", config.max_position},
+                       {"rms_norm_eps", config.norm_eps},
+                       {"tie_word_embeddings", config.tied_embeddings},
+                       {"eos_token_id", config.eos_token_ids}};
+  if (config.bos_token_id) json["bos_token_id"] = *config.bos_token_id;
+  if (config.moe) {
+    json["num_local_experts"] = config.moe->experts;
+    json["num_experts_per_tok"] = config.moe->router.top_k;
+  }
+  return json;
+}
+
+ordered_json ExtendedConfig(ordered_json source,
+                            const std::vector<MlaShape>& layers,
+                            kernels::DType type) {
+  std::vector<int> ranks, ropes;
+  ordered_json frequencies = ordered_json::array();
+  for (const MlaShape& layer : layers) {
+    ranks.push_back(layer.kv_lora_rank);
+    ropes.push_back(layer.qk_rope_head_dim);
+    frequencies.push_back(layer.inv_freq);
+  }
+  for (const char* field :
+       {"auto_map", "architectures", "rope_scaling", "rope_parameters",
+        "rope_theta", "torch_dtype", "quantization_config", "attention_bias"}) {
+    source.erase(field);
+  }
+  const auto model_type = source["model_type"].get<std::string>();
+  source["model_type"] = absl::StrCat(kExtendedModelType, model_type);
+  source["dtype"] = type == kernels::DType::kF32 ? "float32" : "bfloat16";
+  source["attention_type"] = "mla";
+  source["q_lora_rank"] = nullptr;
+  source["kv_lora_rank"] = PerLayer(ranks);
+  source["qk_nope_head_dim"] = layers[0].qk_nope_head_dim;
+  source["qk_rope_head_dim"] = PerLayer(ropes);
+  source["v_head_dim"] = layers[0].v_head_dim;
+  source["qk_latent_layernorm"] = false;
+  source["rope_interleave"] = false;
+  source["rope_inv_freq"] = std::move(frequencies);
+  return source;
+}
+
+}  // namespace mla::runtime

@@ -1,0 +1,28 @@
+// The config.json of a converted model.
+// Threads: functions of their arguments; any.
+#ifndef MLA_RUNTIME_CONVERT_FOLDER_CONFIG_H_
+#define MLA_RUNTIME_CONVERT_FOLDER_CONFIG_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/convert/mla_weights.h"
+#include "runtime/model_config.h"
+
+namespace mla::runtime {
+
+// The source's own, or for a GGUF file one that says the same.
+absl::StatusOr<nlohmann::ordered_json> SourceConfig(
+    const Checkpoint& checkpoint, const ModelConfig& config);
+
+// With MLA of those shapes, in fields that only this server reads. The
+// model_type says so, lest others load the rest of it and run nonsense.
+nlohmann::ordered_json ExtendedConfig(nlohmann::ordered_json source,
+                                      const std::vector<MlaShape>& layers,
+                                      kernels::DType type);
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_CONVERT_FOLDER_CONFIG_H_
