@@ -79,6 +79,10 @@ class Tokenizer {
   const absl::flat_hash_map<std::string, std::string>& named_tokens() const {
     return parts_.named_tokens;
   }
+  // What add_special puts before a text and after it.
+  const std::vector<int32_t>& prefix() const { return parts_.prefix; }
+  const std::vector<int32_t>& suffix() const { return parts_.suffix; }
+  const Vocabulary& vocabulary() const { return parts_.vocabulary; }
   const Decoder& decoder() const { return decoder_; }
 
   // What the factories assemble.
@@ -91,8 +95,8 @@ class Tokenizer {
     PreTokenizer pre_tokenizer;
     std::optional<BpeModel> model;
     DecoderRules decoder;
-    std::vector<int32_t> prefix;  // what add_special puts before the text
-    std::vector<int32_t> suffix;  // ... and after it
+    std::vector<int32_t> prefix;
+    std::vector<int32_t> suffix;
     std::optional<int32_t> bos_id;
     std::vector<int32_t> eos_ids;
     absl::flat_hash_map<std::string, std::string> named_tokens;

@@ -6,50 +6,20 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "runtime/checkpoint/quote.h"
 #include "runtime/status_macros.h"
 #include "runtime/tokenizer/gguf_pre_tokenizers.h"
+#include "runtime/tokenizer/gguf_tokens.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "runtime/utf8.h"
 
 namespace mla::runtime {
 namespace {
 
-enum GgufTokenType : int32_t {
-  kNormal = 1,
-  kUnknown = 2,
-  kControl = 3,
-  kUserDefined = 4,
-  kByte = 6,
-};
-
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // U+2581
 
 // Longer tokens would make it slow to look for the pairs that merge into them.
 constexpr size_t kMaxTokenBytes = 1024;
-
-int32_t TypeOf(const GgufVocab& gguf, size_t id) {
-  return gguf.types.empty() ? int32_t{kNormal} : gguf.types[id];
-}
-
-bool IsAdded(int32_t type) {
-  return type == kUnknown || type == kControl || type == kUserDefined;
-}
-
-// Whether token `id` may come out of spelling or merging a client's text.
-bool CanSpell(const GgufVocab& gguf, size_t id) {
-  switch (TypeOf(gguf, id)) {
-    case kUnknown:
-    case kControl:
-    case kByte:
-      return false;
-    case kUserDefined:
-      return IsBlank(gguf.tokens[id]);
-    default:
-      return true;
-  }
-}
 
 absl::Status CheckArrays(const GgufVocab& gguf) {
   const size_t n = gguf.tokens.size();
@@ -68,9 +38,8 @@ absl::Status CheckArrays(const GgufVocab& gguf) {
   return absl::OkStatus();
 }
 
-// Fills the vocabulary and the added tokens, and gives `model` the tokens that
-// words may be spelled with: markup is never one of them, so that no merge can
-// make a client's text into markup.
+// Fills the vocabulary and the added tokens, and gives the model the tokens
+// that words may be spelled with.
 absl::Status AddTokens(const GgufVocab& gguf, Tokenizer::Parts* parts) {
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const std::string& text = gguf.tokens[id];
@@ -89,7 +58,7 @@ absl::Status AddTokens(const GgufVocab& gguf, Tokenizer::Parts* parts) {
       AddedToken token;
       token.id = static_cast<int32_t>(id);
       token.text = text;
-      token.special = TypeOf(gguf, id) != kUserDefined;
+      token.special = TypeOf(gguf, id) != GgufTokenType::kUserDefined;
       if (token.special) parts->special_ids.insert(token.id);
       parts->raw_added.Add(std::move(token));
     }
@@ -143,57 +112,12 @@ void SetPrefixAndSuffix(const GgufVocab& gguf, bool add_bos_by_default,
   }
 }
 
-absl::Status AddListedMerges(const GgufVocab& gguf,
-                             const Vocabulary& vocabulary, BpeModel* model) {
-  for (size_t rank = 0; rank < gguf.merges.size(); ++rank) {
-    const std::string& merge = gguf.merges[rank];
-    const std::vector<std::string> sides = absl::StrSplit(merge, ' ');
-    if (sides.size() != 2) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("merge ", rank, " is not two tokens: ", Quote(merge)));
-    }
-    const auto left = vocabulary.Find(sides[0]);
-    const auto right = vocabulary.Find(sides[1]);
-    const auto merged = vocabulary.Find(sides[0] + sides[1]);
-    if (!left || !right || !merged) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("merge ", rank, ", ", Quote(merge),
-                       ", names or makes a token that does not exist"));
-    }
-    if (!CanSpell(gguf, *merged)) continue;
-    model->AddMerge(*left, *right, static_cast<int32_t>(rank), *merged);
+absl::Status AddMerges(const GgufVocab& gguf, Tokenizer::Parts* parts) {
+  ASSIGN_OR_RETURN(const auto merges, GgufMerges(gguf, parts->vocabulary));
+  for (const GgufMerge& merge : merges) {
+    parts->model->AddMerge(merge.left, merge.right, merge.rank, merge.merged);
   }
   return absl::OkStatus();
-}
-
-// SentencePiece lists no merges: two neighbours merge if together they are a
-// token, the best score first. So each way to cut a token in two is a merge.
-void AddMergesByScore(const GgufVocab& gguf, const Vocabulary& vocabulary,
-                      BpeModel* model) {
-  std::vector<int32_t> order;
-  for (size_t id = 0; id < gguf.tokens.size(); ++id) {
-    if (CanSpell(gguf, id)) order.push_back(static_cast<int32_t>(id));
-  }
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-    return gguf.scores[a] > gguf.scores[b];
-  });
-  const auto find = [&](std::string_view text) {
-    const auto id = vocabulary.Find(text);
-    return id.has_value() && CanSpell(gguf, *id) ? id : std::nullopt;
-  };
-  int32_t rank = 0;
-  for (size_t i = 0; i < order.size(); ++i) {
-    // Equal scores are equal ranks: then the leftmost pair merges first.
-    if (i > 0 && gguf.scores[order[i]] != gguf.scores[order[i - 1]]) ++rank;
-    const std::string_view text = vocabulary.Text(order[i]);
-    for (size_t cut = 0; cut < text.size();) {
-      NextCharacter(text, &cut);
-      if (cut == text.size()) break;
-      const auto left = find(text.substr(0, cut));
-      const auto right = find(text.substr(cut));
-      if (left && right) model->AddMerge(*left, *right, rank, order[i]);
-    }
-  }
 }
 
 absl::StatusOr<Tokenizer::Parts> ByteLevelParts(const GgufVocab& gguf) {
@@ -212,7 +136,7 @@ absl::StatusOr<Tokenizer::Parts> ByteLevelParts(const GgufVocab& gguf) {
   parts.model.emplace(BpeModel::Fallback());
   parts.model->set_ignore_merges(pre->ignore_merges);
   RETURN_IF_ERROR(AddTokens(gguf, &parts));
-  RETURN_IF_ERROR(AddListedMerges(gguf, parts.vocabulary, &*parts.model));
+  RETURN_IF_ERROR(AddMerges(gguf, &parts));
   SetPrefixAndSuffix(gguf, pre->add_bos, &parts);
   return parts;
 }
@@ -240,13 +164,13 @@ absl::StatusOr<Tokenizer::Parts> SentencePieceParts(const GgufVocab& gguf) {
   fallback.fuse_unknown = true;
   for (size_t id = 0; id < gguf.tokens.size(); ++id) {
     const auto byte = ParseByteToken(gguf.tokens[id]);
-    if (TypeOf(gguf, id) == kByte && byte.has_value()) {
+    if (TypeOf(gguf, id) == GgufTokenType::kByte && byte.has_value()) {
       fallback.byte_ids[*byte] = static_cast<int32_t>(id);
     }
   }
   parts.model.emplace(fallback);
   RETURN_IF_ERROR(AddTokens(gguf, &parts));
-  AddMergesByScore(gguf, parts.vocabulary, &*parts.model);
+  RETURN_IF_ERROR(AddMerges(gguf, &parts));
   SetPrefixAndSuffix(gguf, /*add_bos_by_default=*/true, &parts);
   return parts;
 }

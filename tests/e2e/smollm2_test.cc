@@ -4,8 +4,10 @@
 
 #include <cstdlib>
 
+#include "runtime/checkpoint/checkpoint.h"
 #include "runtime/loaded_model.h"
 #include "runtime/text_model.h"
+#include "runtime/tokenizer/tokenizer_files.h"
 #include "runtime/verify/model_golden.h"
 #include "runtime/verify/text_golden.h"
 #include "tests/support/engine_fixture.h"
@@ -55,8 +57,7 @@ TEST(SmolLm2, FloatMatchesTransformers) {
   ExpectPassed(report);
 }
 
-TEST(SmolLm2, TokenizerAndChatTemplateMatchHuggingFace) {
-  const auto text = LoadTextModel(Gguf());
+void ExpectTextGoldens(const absl::StatusOr<TextModel>& text) {
   ASSERT_TRUE(text.ok()) << text.status();
   Report report;
   const absl::Status status =
@@ -64,6 +65,26 @@ TEST(SmolLm2, TokenizerAndChatTemplateMatchHuggingFace) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(report.checks.size(), 3u);
   ExpectPassed(report);
+}
+
+TEST(SmolLm2, TokenizerAndChatTemplateMatchHuggingFace) {
+  ExpectTextGoldens(LoadTextModel(Gguf()));
+}
+
+TEST(SmolLm2, TokenizerAndChatTemplateMatchOnceWrittenAsItsFiles) {
+  const auto checkpoint = Checkpoint::Open(Gguf());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+  const auto files = TokenizerFilesFromGguf(*(*checkpoint)->gguf());
+  ASSERT_TRUE(files.ok()) << files.status();
+  EXPECT_EQ(files->warning, "");
+  ExpectTextGoldens(TextModelFromFolder(
+      [&](const std::string& name) -> absl::StatusOr<std::string> {
+        if (name == "tokenizer.json") return files->tokenizer_json;
+        if (name == "tokenizer_config.json") {
+          return files->tokenizer_config_json;
+        }
+        return absl::NotFoundError(name);
+      }));
 }
 
 TEST(SmolLm2, TheSameRequestsGiveTheSameTokensAloneAndInAnyMix) {

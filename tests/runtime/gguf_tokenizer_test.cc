@@ -2,24 +2,21 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "runtime/tokenizer/gguf_vocab.h"
+#include "tests/runtime/family_vocab.h"
 #include "tests/runtime/tokenizer_golden.h"
 
 namespace mla::runtime {
 namespace {
 
 using ::mla::testing::FamilyDir;
+using ::mla::testing::FamilyVocab;
 using ::mla::testing::GoldenDir;
-using ::mla::testing::ReadFile;
 using ::mla::testing::SmolLm2Vocab;
-using ::nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr int32_t kNormal = 1, kUnknown = 2, kControl = 3, kUserDefined = 4,
-                  kByte = 6;
+constexpr int32_t kNormal = 1, kControl = 3;
 
 TEST(SmolLm2, EncodesAsItsOwnTokenizerDoes) {
   const auto tokenizer = Tokenizer::FromGguf(SmolLm2Vocab());
@@ -36,92 +33,19 @@ TEST(SmolLm2, DecodesEveryPrefixAsItsOwnTokenizerDoes) {
                               GoldenDir() / "tokenizers/smollm2_decode.jsonl");
 }
 
-// What a converter to GGUF would write for a family's tokenizer.json.
-GgufVocab ConvertFamily(const std::string& family, const std::string& pre) {
-  const json file = json::parse(ReadFile(FamilyDir(family) / "tokenizer.json"));
-  GgufVocab vocab;
-  vocab.model = family == "llama2" ? "llama" : "gpt2";
-  vocab.pre = pre;
-  std::vector<std::pair<int32_t, std::string>> tokens;
-  for (const auto& [text, id] : file["model"]["vocab"].items()) {
-    tokens.emplace_back(id, text);
-  }
-  for (const auto& token : file["added_tokens"]) {
-    tokens.emplace_back(token["id"], token["content"]);
-  }
-  std::sort(tokens.begin(), tokens.end());
-  tokens.erase(std::unique(tokens.begin(), tokens.end()), tokens.end());
-  for (const auto& [id, text] : tokens) vocab.tokens.push_back(text);
-  vocab.types.assign(tokens.size(), kNormal);
-  for (const auto& token : file["added_tokens"]) {
-    vocab.types[token["id"]] = token["special"] ? kControl : kUserDefined;
-  }
-  for (const auto& merge : file["model"]["merges"]) {
-    vocab.merges.push_back(merge[0].get<std::string>() + " " +
-                           merge[1].get<std::string>());
-  }
-  const json config =
-      json::parse(ReadFile(FamilyDir(family) / "tokenizer_config.json"));
-  const auto id_of = [&](const json& text) -> std::optional<uint32_t> {
-    if (text.is_null()) return std::nullopt;
-    return std::find(vocab.tokens.begin(), vocab.tokens.end(), text) -
-           vocab.tokens.begin();
-  };
-  vocab.bos_id = id_of(config["bos_token"]);
-  vocab.eos_id = id_of(config["eos_token"]);
-  vocab.unk_id = id_of(config["unk_token"]);
-  vocab.add_bos = config["add_bos_token"];
-  return vocab;
-}
-
-struct NamedFamily {
-  const char* family;
-  const char* pre;
-};
-
-class GgufFamily : public ::testing::TestWithParam<NamedFamily> {};
+class GgufFamily : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(GgufFamily, GivesTheSameIdsAsItsTokenizerJson) {
-  const auto [family, pre] = GetParam();
-  const auto tokenizer = Tokenizer::FromGguf(ConvertFamily(family, pre));
+  const std::string family = GetParam();
+  const auto tokenizer = Tokenizer::FromGguf(FamilyVocab(family));
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
   mla::testing::ExpectEncodes(**tokenizer, FamilyDir(family) / "encode.jsonl");
   mla::testing::ExpectDecodes(**tokenizer, FamilyDir(family) / "decode.jsonl");
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Golden, GgufFamily,
-    ::testing::Values(NamedFamily{"gpt2digits", "smollm"},
-                      NamedFamily{"llama3", "llama-bpe"},
-                      NamedFamily{"qwen2", "qwen2"},
-                      NamedFamily{"deepseek_v3", "deepseek-v3"},
-                      NamedFamily{"deepseek_llm", "deepseek-llm"}),
-    [](const auto& info) { return info.param.family; });
-
-// SentencePiece has scores where tokenizer.json has merges: a token that an
-// earlier merge makes has the higher score.
-TEST(GgufSentencePiece, GivesTheSameIdsAsItsTokenizerJson) {
-  GgufVocab vocab = ConvertFamily("llama2", "");
-  vocab.scores.assign(vocab.tokens.size(), -1e9f);
-  for (size_t rank = 0; rank < vocab.merges.size(); ++rank) {
-    std::string merged = vocab.merges[rank];
-    merged.erase(merged.find(' '), 1);
-    const auto it = std::find(vocab.tokens.begin(), vocab.tokens.end(), merged);
-    float& score = vocab.scores[it - vocab.tokens.begin()];
-    score = std::max(score, -static_cast<float>(rank));
-  }
-  vocab.merges.clear();
-  vocab.types[0] = kUnknown;
-  for (size_t id = 0; id < vocab.tokens.size(); ++id) {
-    if (vocab.tokens[id].starts_with("<0x")) vocab.types[id] = kByte;
-  }
-  const auto tokenizer = Tokenizer::FromGguf(vocab);
-  ASSERT_TRUE(tokenizer.ok()) << tokenizer.status();
-  mla::testing::ExpectEncodes(**tokenizer,
-                              FamilyDir("llama2") / "encode.jsonl");
-  mla::testing::ExpectDecodes(**tokenizer,
-                              FamilyDir("llama2") / "decode.jsonl");
-}
+INSTANTIATE_TEST_SUITE_P(Golden, GgufFamily,
+                         ::testing::ValuesIn(mla::testing::kFamilies),
+                         [](const auto& info) { return info.param; });
 
 GgufVocab TinyVocab() {
   GgufVocab vocab;
