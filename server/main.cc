@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
 
   mla::server::AddServe(app, exit_code);
+  mla::server::AddConvert(app, exit_code);
   mla::server::AddGenerate(app, exit_code);
   mla::server::AddHealth(app, exit_code);
   mla::server::AddInspect(app, exit_code);

@@ -23,7 +23,7 @@
 #include "runtime/loaded_model.h"
 #include "runtime/status_macros.h"
 #include "runtime/text_model.h"
-#include "runtime/tokenizer/tokenizer_json_writer.h"
+#include "runtime/tokenizer/tokenizer_files.h"
 
 namespace mla::runtime {
 namespace {
@@ -112,7 +112,7 @@ std::string Sha256(const std::string& bytes) {
   unsigned int size = 0;
   EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
   return absl::BytesToHexString(
-      std::string_view(reinterpret_cast<const char*>(digest), size));
+      std::string(reinterpret_cast<const char*>(digest), size));
 }
 
 // What makes a conversion what it is: a folder with another one is not resumed.
@@ -315,7 +315,14 @@ class Conversion {
 
   absl::Status WriteTexts() const {
     if (checkpoint_->gguf() != nullptr) {
-      return WriteTokenizerFromGguf(*checkpoint_->gguf(), out_);
+      ASSIGN_OR_RETURN(const TokenizerFiles files,
+                       TokenizerFilesFromGguf(*checkpoint_->gguf()));
+      RETURN_IF_ERROR(
+          WriteFileAtomically(out_ / "tokenizer.json", files.tokenizer_json));
+      RETURN_IF_ERROR(WriteFileAtomically(out_ / "tokenizer_config.json",
+                                          files.tokenizer_config_json));
+      return WriteFileAtomically(out_ / "generation_config.json",
+                                 files.generation_config_json);
     }
     for (const char* file : {"tokenizer.json", "tokenizer_config.json",
                              "special_tokens_map.json", "chat_template.jinja",

@@ -14,6 +14,7 @@ constexpr double kDamping = 1e-2;
 
 // E|row . y| (root mean square), averaged over rows.
 double MeanNorm(const DoubleMatrix& w, const Moments& y) {
+  if (w.rows() == 0) return 0;
   return (w * y.second)
       .cwiseProduct(w)
       .rowwise()

@@ -48,6 +48,7 @@ absl::StatusOr<Spectrum<DoubleMatrix>> EigenOf(DoubleMatrix s) {
   RETURN_IF_ERROR(CheckFinite(s));
   const int n = static_cast<int>(s.rows());
   DoubleVector values(n);
+  if (n == 0) return Spectrum<DoubleMatrix>{values, s};
   int info = 0, int_size = 0, size = -1, query = -1;
   double best = 0;
   dsyevd_("V", "L", &n, s.data(), &n, values.data(), &best, &query, &int_size,
@@ -64,6 +65,7 @@ absl::StatusOr<Spectrum<ComplexMatrix>> EigenOf(ComplexMatrix s) {
   RETURN_IF_ERROR(CheckFinite(s));
   const int n = static_cast<int>(s.rows());
   DoubleVector values(n);
+  if (n == 0) return Spectrum<ComplexMatrix>{values, s};
   int info = 0, int_size = 0, query = -1;
   std::complex<double> best = 0;
   double real_best = 0;
@@ -83,7 +85,8 @@ absl::StatusOr<SquareRoots> RootsOf(const DoubleMatrix& s, double damping) {
   ASSIGN_OR_RETURN(Spectrum<DoubleMatrix> e, EigenOf(s));
   e.values = e.values.cwiseMax(0.0);
   // A matrix of zeros has no scale of its own; any root of it will do.
-  e.values.array() += std::max(damping * e.values.mean(), 1e-30);
+  const double mean = s.rows() > 0 ? e.values.mean() : 0;
+  e.values.array() += std::max(damping * mean, 1e-30);
   const DoubleVector root = e.values.cwiseSqrt();
   SquareRoots roots;
   roots.root = e.vectors * root.asDiagonal() * e.vectors.transpose();

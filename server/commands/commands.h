@@ -19,6 +19,7 @@ class App;
 namespace mla::server {
 
 void AddServe(CLI::App& parent, int& exit_code);
+void AddConvert(CLI::App& parent, int& exit_code);
 void AddGenerate(CLI::App& parent, int& exit_code);
 void AddHealth(CLI::App& parent, int& exit_code);
 void AddInspect(CLI::App& parent, int& exit_code);

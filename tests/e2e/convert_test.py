@@ -1,0 +1,190 @@
+"""`mlaserve convert` on tiny models: the folder it writes, read by Python's packages,
+computed by numpy in float64 and served by the server."""
+
+import hashlib
+import json
+import pathlib
+import subprocess
+import sys
+
+import grpc
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from tokenizers import Tokenizer
+
+import server_process
+from generate_test import greedy, read_stream
+
+sys.path.insert(0, str(server_process.ROOT / "tests/oracles"))
+from numerics import attend, rms_norm, rope, sigmoid  # noqa: E402
+
+TEXT = server_process.ROOT / "CONTRIBUTING.md"
+GGUF = server_process.ROOT / "tests/golden/gguf/llama_f16.gguf"
+WINDOW = 96
+METHODS = {
+    "sequential": "sequential:kv_lora_rank=20,qk_rope_head_dim=12",
+    "ladder": "sequential:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
+    "weighted": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
+    "transmla": "transmla:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=2",
+}
+
+
+def source(name):
+    return GGUF if name == "gguf" else server_process.model_folder(name)
+
+
+def convert(model, folder, method, *flags):
+    return subprocess.run(
+        [server_process.BINARY, "convert", "--in", str(source(model)), "--out", str(folder),
+         "--method", METHODS.get(method, method), "--calibration", str(TEXT),
+         "--window-tokens", str(WINDOW), "--calibration-tokens", str(16 * WINDOW),
+         "--dtype", "f32", *flags], capture_output=True, text=True)
+
+
+def converted(model, folder, method, *flags):
+    done = convert(model, folder, method, *flags)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in pathlib.Path(folder).iterdir()}
+
+
+def load(folder):
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    tensors = {}
+    for file in sorted(set(index["weight_map"].values())):
+        tensors |= load_file(folder / file)
+    assert tensors.keys() == index["weight_map"].keys()
+    return json.loads((folder / "config.json").read_text()), tensors
+
+
+def at(value, layer):
+    return value[layer] if isinstance(value, list) else value
+
+
+def logits(config, tensors, ids):
+    """A dense decoder with DeepSeek-V2's attention (2405.04434), without latent norms."""
+    get = lambda name: tensors[name].astype(np.float64)
+
+    def linear(x, name):
+        bias = get(name + ".bias") if name + ".bias" in tensors else 0
+        return x @ get(name + ".weight").T + bias
+
+    heads, eps = config["num_attention_heads"], config["rms_norm_eps"]
+    nope, v_dim = config["qk_nope_head_dim"], config["v_head_dim"]
+    x = get("model.embed_tokens.weight")[ids]
+    for layer in range(config["num_hidden_layers"]):
+        p = f"model.layers.{layer}."
+        rank, turned = at(config["kv_lora_rank"], layer), at(config["qk_rope_head_dim"], layer)
+        frequencies = config["rope_inv_freq"][layer]
+        y = rms_norm(x, get(p + "input_layernorm.weight"), eps)
+        row = linear(y, p + "self_attn.kv_a_proj_with_mqa")
+        latent, key = row[:, :rank], rope(row[:, rank:], frequencies=frequencies)
+        up = (latent @ get(p + "self_attn.kv_b_proj.weight").T).reshape(len(ids), heads, nope + v_dim)
+        q = linear(y, p + "self_attn.q_proj").reshape(len(ids), heads, nope + turned)
+        out = [attend(np.concatenate([q[:, h, :nope], rope(q[:, h, nope:], frequencies=frequencies)], 1),
+                      np.concatenate([up[:, h, :nope], key], 1), up[:, h, nope:],
+                      (nope + turned) ** -0.5) for h in range(heads)]
+        x = x + linear(np.concatenate(out, 1), p + "self_attn.o_proj")
+        z = rms_norm(x, get(p + "post_attention_layernorm.weight"), eps)
+        gate = linear(z, p + "mlp.gate_proj")
+        x = x + linear(gate * sigmoid(gate) * linear(z, p + "mlp.up_proj"), p + "mlp.down_proj")
+    x = rms_norm(x, get("model.norm.weight"), eps)
+    head = "model.embed_tokens" if config["tie_word_embeddings"] else "lm_head"
+    return x @ get(head + ".weight").T
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", ["qwen2", "gguf"])  # with biases; from a GGUF file
+def test_what_is_served_is_what_was_written(model, method, tmp_path):
+    converted(model, tmp_path / "out", method)
+    config, tensors = load(tmp_path / "out")
+    assert config["model_type"].startswith("mlaserve_")  # nobody else's
+    ids = Tokenizer.from_file(str(tmp_path / "out/tokenizer.json")).encode(
+        TEXT.read_text(), add_special_tokens=False).ids[:2 * WINDOW]
+    expected = []
+    for first in (0, WINDOW):
+        window = ids[first:first + WINDOW]
+        scores = logits(config, tensors, window)[:-1]
+        most = scores.max(-1)
+        norm = most + np.log(np.exp(scores - most[:, None]).sum(-1))
+        expected += list(norm - scores[np.arange(WINDOW - 1), window[1:]])
+    done = subprocess.run(
+        [server_process.BINARY, "perplexity", "--model", str(tmp_path / "out"), "--text", str(TEXT),
+         "--windows", "2", "--window-tokens", str(WINDOW), "--weights-dtype", "f32",
+         "--kv-cache-dtype", "f32", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["mean_nll"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_it_serves_and_its_cache_is_as_small_as_asked(api, tmp_path):
+    for model, layers in (("qwen2", 3), ("mixtral", 2)):
+        converted(model, tmp_path / model, "sequential")
+        server = server_process.Server.at(tmp_path / model)
+        try:
+            assert server.metric("mla_kv_bytes_per_token") == layers * (20 + 12) * 4
+            with grpc.insecure_channel(server.grpc) as channel:
+                stub = api.generation_grpc.GenerationServiceStub(channel)
+                ids, _, _, summary = read_stream(stub.Generate(greedy(api, [1, 2, 3], 9)))
+                assert len(ids) == summary.usage.generated_tokens == 9
+        finally:
+            server.kill()
+
+
+def test_the_same_input_gives_the_same_bytes_resumed_or_not(tmp_path):
+    converted("qwen2", tmp_path / "a", "sequential")
+    converted("qwen2", tmp_path / "b", "sequential")
+    whole = digests(tmp_path / "a")
+    assert digests(tmp_path / "b") == whole
+    # As if it had been interrupted in the last layer.
+    (tmp_path / "b/config.json").unlink()
+    (tmp_path / "b/model-layer-0002.safetensors").unlink()
+    done = converted("qwen2", tmp_path / "b", "sequential")
+    assert done.stderr.count("was there already") == 2
+    assert digests(tmp_path / "b") == whole
+    # A whole one is left as it is.
+    done = converted("qwen2", tmp_path / "b", "sequential")
+    assert done.stderr.count("was there already") == 3
+    assert digests(tmp_path / "b") == whole
+
+
+def test_more_rank_loses_less(tmp_path):
+    kept = []
+    for rank in (8, 24, 40):
+        converted("qwen2", tmp_path / str(rank), f"weighted:kv_lora_rank={rank},qk_rope_head_dim=16,freqfold=4")
+        state = json.loads((tmp_path / str(rank) / "conversion.json").read_text())
+        kept.append(min(layer["energy_kept"] for layer in state["layers"]))
+    assert kept == sorted(kept) and kept[0] < kept[-1] <= 1
+
+
+@pytest.mark.parametrize("model,method,message", [
+    ("minicpm3", "sequential", "has no keys and values"),
+    ("qwen2", "svd:kv_lora_rank=4", "method 'svd' is not"),
+    ("qwen2", "sequential:kv_lora_rank=4", "needs kv_lora_rank and qk_rope_head_dim"),
+    ("qwen2", "sequential:kv_lora_rank=9999,qk_rope_head_dim=16", "kv_lora_rank 9999"),
+    ("qwen2", "transmla:kv_lora_rank=8,qk_rope_head_dim=24,freqfold=2", "qk_rope_head_dim 24"),
+    ("absent", "sequential", "absent"),
+])
+def test_what_cannot_be_converted_says_why(model, method, message, tmp_path):
+    done = convert(model, tmp_path / "out", method)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (tmp_path / "out/config.json").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    converted("qwen2", tmp_path / "out", "sequential")
+    before = digests(tmp_path / "out")
+    done = convert("qwen2", tmp_path / "out", "weighted")
+    assert done.returncode == 1 and "holds another conversion: its method" in done.stderr
+    assert digests(tmp_path / "out") == before
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("keep me")
+    done = convert("qwen2", tmp_path / "mine", "sequential")
+    assert done.returncode == 1 and "conversion.json" in done.stderr
+    assert digests(tmp_path / "mine").keys() == {"notes.txt"}
+    done = convert("qwen2", tmp_path / "new", "sequential", "--calibration", str(tmp_path / "absent.txt"))
+    assert done.returncode == 1 and "absent.txt" in done.stderr
