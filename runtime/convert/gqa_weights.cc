@@ -55,9 +55,8 @@ absl::StatusOr<GqaWeights> ReadGqaWeights(const WeightReader& reader,
   const AttentionConfig& a = config.attention[layer];
   const Rope& rope = config.ropes[a.rope];
   const auto unlike = [&](const char* what) {
-    return absl::UnimplementedError(
-        absl::StrCat("layer ", layer, " has ", what,
-                     ": only the exact method can convert it"));
+    return absl::UnimplementedError(absl::StrCat(
+        "layer ", layer, " has ", what, ": it can only be served as it is"));
   };
   if (a.kind != AttentionKind::kGqa) return unlike("no keys and values");
   if (a.qk_norm) return unlike("norms between its projections and RoPE");

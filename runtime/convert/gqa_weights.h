@@ -32,7 +32,7 @@ struct GqaWeights {
 };
 
 // UNIMPLEMENTED if the layer is no plain GQA (a norm between projection and
-// RoPE, say): such a layer can only be converted exactly.
+// RoPE, say): such a layer can only be served as it is.
 absl::StatusOr<GqaWeights> ReadGqaWeights(const WeightReader& reader,
                                           const ModelConfig& config, int layer);
 
