@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/convert/fit_layer.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -13,8 +14,6 @@ namespace {
 // Ridges, as shares of what is regressed on: for the inputs' drift and W_O.
 constexpr double kDriftRidge = 0.03;
 constexpr double kOutputRidge = 0.03;
-// Tokens over which a lost rotation counts, when RoPE is selected.
-constexpr int kRopeWindow = 1024;
 
 DoubleMatrix AsMatrix(kernels::Rows x) {  // in columns
   DoubleMatrix m(x.cols, x.rows);
@@ -37,19 +36,6 @@ class AttentionTap : public ActivationTap {
   DoubleMatrix output;    // [hidden, tokens]
   DoubleMatrix attended;  // [heads * v_head_dim, tokens]
 };
-
-// Eight groups of two, and all lower frequencies in one: those hardly turn
-// within a window, and neighbours hardly differ.
-std::vector<int> FrequencyGroups(int half) {
-  std::vector<int> groups;
-  int left = half;
-  while (left > half / 2) {
-    groups.push_back(left >= 2 ? 2 : left);
-    left -= groups.back();
-  }
-  if (left > 0) groups.push_back(left);
-  return groups;
-}
 
 }  // namespace
 
@@ -106,27 +92,11 @@ absl::Status Converter::Correct(const std::vector<float>& norm,
 
 absl::StatusOr<ConvertedLayer> Converter::Fit(const GqaWeights& w,
                                               const Moments& y) const {
-  const std::vector<float>& inv_freq =
-      config_.ropes[config_.attention[layer_].rope].inv_freq;
-  const int rope = spec_.qk_rope_head_dim;
   ASSIGN_OR_RETURN(
-      const RopeSplit split,
-      spec_.freqfold > 0
-          ? SplitByLadder(w, y, inv_freq, rope, spec_.freqfold, spec_.mixing)
-          : SplitBySelection(w, y, inv_freq, rope,
-                             FrequencyGroups(w.head_dim / 2), kRopeWindow));
-  LatentMetric metric;
-  if (spec_.method == ConversionMethod::kTransMla) {
-    metric = BalancedMetric(split, w, y, spec_.balance);
-  } else {
-    ASSIGN_OR_RETURN(metric, WeightedMetric(split, w, y));
-  }
-  ASSIGN_OR_RETURN(const Latent latent,
-                   FitLatent(split, w, y, metric, spec_.kv_lora_rank));
-  ConvertedLayer converted{layer_, PackMla(w, split, latent)};
-  converted.energy_kept =
-      latent.spectrum.head(spec_.kv_lora_rank).sum() / latent.spectrum.sum();
-  return converted;
+      LayerFit fit,
+      FitLayer(w, y, config_.ropes[config_.attention[layer_].rope].inv_freq,
+               spec_, spec_.kv_lora_rank));
+  return ConvertedLayer{layer_, std::move(fit.weights), fit.energy_kept};
 }
 
 // W_O by least squares: towards what the source's attention adds, and part of

@@ -1,0 +1,28 @@
+// FitLayer: one layer's GQA attention as MLA of a given rank, by the method
+// that a ConversionSpec names.
+// Threads: a function of its arguments; any.
+// Errors:  INVALID_ARGUMENT if sizes do not fit the layer.
+#ifndef MLA_RUNTIME_CONVERT_FIT_LAYER_H_
+#define MLA_RUNTIME_CONVERT_FIT_LAYER_H_
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "runtime/convert/conversion_spec.h"
+#include "runtime/convert/gqa_weights.h"
+#include "runtime/convert/mla_weights.h"
+
+namespace mla::runtime {
+
+struct LayerFit {
+  MlaWeights weights;
+  double energy_kept = 0;  // of keys and values, as the method weighs them
+};
+
+// `inv_freq`: [head_dim / 2], of the layer's RoPE. `rank`: of the latent.
+absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
+                                  absl::Span<const float> inv_freq,
+                                  const ConversionSpec& spec, int rank);
+
+}  // namespace mla::runtime
+
+#endif  // MLA_RUNTIME_CONVERT_FIT_LAYER_H_
