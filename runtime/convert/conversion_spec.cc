@@ -1,34 +1,51 @@
 // Tested by tests/runtime/conversion_spec_test.cc.
 #include "runtime/convert/conversion_spec.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
 namespace {
 
-struct MethodName {
+using Strings = std::vector<std::string>;
+
+struct Method {
   const char* name;
   ConversionMethod method;
+  const char* fields;  // in the order they are printed in
 };
-constexpr MethodName kMethods[] = {
-    {"sequential", ConversionMethod::kSequential},
-    {"weighted", ConversionMethod::kWeighted},
-    {"transmla", ConversionMethod::kTransMla},
+constexpr Method kMethods[] = {
+    {"sequential", ConversionMethod::kSequential,
+     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing,feedback"},
+    {"weighted", ConversionMethod::kWeighted,
+     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing"},
+    {"transmla", ConversionMethod::kTransMla,
+     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing,balance"},
+    {"mha2mla", ConversionMethod::kMha2Mla,
+     "kv_lora_rank,qk_rope_head_dim,select,svd,aware"},
 };
 
-struct MixingName {
+template <typename T>
+struct Named {
   const char* name;
-  Mixing mixing;
+  T value;
 };
-constexpr MixingName kMixings[] = {{"real", Mixing::kReal},
-                                   {"complex", Mixing::kComplex},
-                                   {"weighted", Mixing::kWeighted}};
+constexpr Named<Mixing> kMixings[] = {{"real", Mixing::kReal},
+                                      {"complex", Mixing::kComplex},
+                                      {"weighted", Mixing::kWeighted}};
+constexpr Named<PairChoice> kChoices[] = {{"2-norm", PairChoice::k2Norm},
+                                          {"high", PairChoice::kHigh},
+                                          {"low", PairChoice::kLow},
+                                          {"uniform", PairChoice::kUniform}};
+constexpr Named<bool> kSvds[] = {{"joint", true}, {"split", false}};
+constexpr Named<bool> kAware[] = {{"weights", true}, {"activations", false}};
 
 absl::Status Wrong(const std::string& field, const std::string& value,
                    const std::string& wanted) {
@@ -36,8 +53,9 @@ absl::Status Wrong(const std::string& field, const std::string& value,
       "conversion field '", field, "': '", value, "' is not ", wanted));
 }
 
-absl::Status SetInt(const std::string& field, const std::string& value, int low,
-                    int& into) {
+// One field's text, as a value of its type; and back.
+absl::Status Read(const std::string& field, const std::string& value, int low,
+                  int& into) {
   int parsed = 0;
   if (!absl::SimpleAtoi(value, &parsed) || parsed < low || parsed > 1 << 18) {
     return Wrong(field, value, absl::StrCat("from ", low, " to ", 1 << 18));
@@ -46,8 +64,8 @@ absl::Status SetInt(const std::string& field, const std::string& value, int low,
   return absl::OkStatus();
 }
 
-absl::Status SetNumber(const std::string& field, const std::string& value,
-                       double low, double high, double& into) {
+absl::Status Read(const std::string& field, const std::string& value,
+                  double low, double high, double& into) {
   double parsed = 0;
   if (!absl::SimpleAtod(value, &parsed) || !(parsed >= low && parsed <= high)) {
     return Wrong(field, value, absl::StrCat("from ", low, " to ", high));
@@ -56,30 +74,92 @@ absl::Status SetNumber(const std::string& field, const std::string& value,
   return absl::OkStatus();
 }
 
-absl::Status Set(const std::string& field, const std::string& value,
-                 ConversionSpec& spec) {
-  if (field == "kv_lora_rank")
-    return SetInt(field, value, 1, spec.kv_lora_rank);
-  if (field == "qk_rope_head_dim") {
-    return SetInt(field, value, 2, spec.qk_rope_head_dim);
-  }
-  if (field == "freqfold") return SetInt(field, value, 0, spec.freqfold);
-  if (field == "balance") {
-    return SetNumber(field, value, 1e-3, 1e3, spec.balance);
-  }
-  if (field == "feedback") return SetNumber(field, value, 0, 1, spec.feedback);
-  if (field == "mixing") {
-    for (const MixingName& known : kMixings) {
-      if (value != known.name) continue;
-      spec.mixing = known.mixing;
+template <typename T, size_t n>
+absl::Status Read(const std::string& field, const std::string& value,
+                  const Named<T> (&names)[n], T& into) {
+  Strings known;
+  for (const Named<T>& name : names) {
+    if (value == name.name) {
+      into = name.value;
       return absl::OkStatus();
     }
-    return Wrong(field, value, "real, complex or weighted");
+    known.push_back(name.name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("conversion field '", field,
-                   "' is not known; these are: kv_lora_rank, "
-                   "qk_rope_head_dim, freqfold, mixing, balance, feedback"));
+  return Wrong(field, value, absl::StrJoin(known, " or "));
+}
+
+template <typename T, size_t n>
+std::string Print(const Named<T> (&names)[n], T value) {
+  return std::find_if(std::begin(names), std::end(names),
+                      [&](const Named<T>& name) { return name.value == value; })
+      ->name;
+}
+
+struct Field {
+  const char* name;
+  absl::Status (*read)(const std::string& field, const std::string& value,
+                       ConversionSpec& spec);
+  std::string (*print)(const ConversionSpec& spec);
+};
+using Text = const std::string&;
+using Spec = ConversionSpec;
+const Field kFields[] = {
+    {"kv_lora_rank",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 1, s.kv_lora_rank); },
+     [](const Spec& s) { return absl::StrCat(s.kv_lora_rank); }},
+    {"qk_rope_head_dim",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 2, s.qk_rope_head_dim); },
+     [](const Spec& s) { return absl::StrCat(s.qk_rope_head_dim); }},
+    {"freqfold",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 0, s.freqfold); },
+     [](const Spec& s) { return absl::StrCat(s.freqfold); }},
+    {"mixing",
+     [](Text f, Text v, Spec& s) { return Read(f, v, kMixings, s.mixing); },
+     [](const Spec& s) { return Print(kMixings, s.mixing); }},
+    {"balance",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 1e-3, 1e3, s.balance); },
+     [](const Spec& s) { return absl::StrCat(s.balance); }},
+    {"feedback",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 0, 1, s.feedback); },
+     [](const Spec& s) { return absl::StrCat(s.feedback); }},
+    {"select",
+     [](Text f, Text v, Spec& s) { return Read(f, v, kChoices, s.select); },
+     [](const Spec& s) { return Print(kChoices, s.select); }},
+    {"svd",
+     [](Text f, Text v, Spec& s) { return Read(f, v, kSvds, s.joint_svd); },
+     [](const Spec& s) { return Print(kSvds, s.joint_svd); }},
+    {"aware",
+     [](Text f, Text v, Spec& s) { return Read(f, v, kAware, s.from_weights); },
+     [](const Spec& s) { return Print(kAware, s.from_weights); }},
+};
+
+const Field* FindField(const std::string& name) {
+  return std::find_if(std::begin(kFields), std::end(kFields),
+                      [&](const Field& field) { return name == field.name; });
+}
+
+Strings FieldsOf(const Method& method) {
+  return absl::StrSplit(method.fields, ',');
+}
+
+absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
+  if (spec.kv_lora_rank == 0 || spec.qk_rope_head_dim == 0) {
+    return absl::InvalidArgumentError(
+        "a conversion needs kv_lora_rank and qk_rope_head_dim");
+  }
+  const Strings fields = FieldsOf(method);
+  const bool folds =
+      std::find(fields.begin(), fields.end(), "freqfold") != fields.end();
+  if (!folds || spec.freqfold != 0) return absl::OkStatus();
+  if (spec.method != ConversionMethod::kSequential) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("conversion method '", method.name, "' needs freqfold"));
+  }
+  if (spec.mixing != Mixing::kWeighted) {
+    return absl::InvalidArgumentError(
+        "without freqfold, mixing must be weighted");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -87,58 +167,44 @@ absl::Status Set(const std::string& field, const std::string& value,
 absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(text, absl::MaxSplits(':', 1));
-  ConversionSpec spec;
-  bool known = false;
-  for (const MethodName& method : kMethods) {
-    if (parts.first != method.name) continue;
-    spec.method = method.method;
-    known = true;
-  }
-  if (!known) {
+  const Method* method = std::find_if(
+      std::begin(kMethods), std::end(kMethods),
+      [&](const Method& known) { return parts.first == known.name; });
+  if (method == std::end(kMethods)) {
+    Strings names;
+    for (const Method& known : kMethods) names.push_back(known.name);
     return absl::InvalidArgumentError(
-        absl::StrCat("conversion method '", parts.first,
-                     "' is not sequential, weighted or transmla"));
+        absl::StrCat("conversion method '", parts.first, "' is not one of ",
+                     absl::StrJoin(names, ", ")));
   }
+  ConversionSpec spec;
+  spec.method = method->method;
   if (spec.method == ConversionMethod::kTransMla) spec.mixing = Mixing::kReal;
-  for (const std::string& field : std::vector<std::string>(
-           absl::StrSplit(parts.second, ',', absl::SkipEmpty()))) {
+  const Strings fields = FieldsOf(*method);
+  for (const std::string& field :
+       Strings(absl::StrSplit(parts.second, ',', absl::SkipEmpty()))) {
     const std::pair<std::string, std::string> pair =
         absl::StrSplit(field, absl::MaxSplits('=', 1));
-    RETURN_IF_ERROR(Set(pair.first, pair.second, spec));
+    if (std::find(fields.begin(), fields.end(), pair.first) == fields.end()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("conversion field '", pair.first, "' is not known to ",
+                       method->name, "; it has ", method->fields));
+    }
+    RETURN_IF_ERROR(FindField(pair.first)->read(pair.first, pair.second, spec));
   }
-  if (spec.kv_lora_rank == 0 || spec.qk_rope_head_dim == 0) {
-    return absl::InvalidArgumentError(
-        "a conversion needs kv_lora_rank and qk_rope_head_dim");
-  }
-  if (spec.method != ConversionMethod::kSequential && spec.freqfold == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("conversion method '", parts.first, "' needs freqfold"));
-  }
-  if (spec.freqfold == 0 && spec.mixing != Mixing::kWeighted) {
-    return absl::InvalidArgumentError(
-        "without freqfold, mixing must be weighted");
-  }
+  RETURN_IF_ERROR(CheckComplete(*method, spec));
   return spec;
 }
 
 std::string ConversionSpec::ToString() const {
-  std::string text;
-  for (const MethodName& known : kMethods) {
-    if (known.method == method) text = known.name;
+  const Method* known = std::find_if(
+      std::begin(kMethods), std::end(kMethods),
+      [&](const Method& candidate) { return candidate.method == method; });
+  Strings fields;
+  for (const std::string& field : FieldsOf(*known)) {
+    fields.push_back(absl::StrCat(field, "=", FindField(field)->print(*this)));
   }
-  absl::StrAppend(&text, ":kv_lora_rank=", kv_lora_rank,
-                  ",qk_rope_head_dim=", qk_rope_head_dim,
-                  ",freqfold=", freqfold);
-  for (const MixingName& known : kMixings) {
-    if (known.mixing == mixing) absl::StrAppend(&text, ",mixing=", known.name);
-  }
-  if (method == ConversionMethod::kTransMla) {
-    absl::StrAppend(&text, ",balance=", balance);
-  }
-  if (method == ConversionMethod::kSequential) {
-    absl::StrAppend(&text, ",feedback=", feedback);
-  }
-  return text;
+  return absl::StrCat(known->name, ":", absl::StrJoin(fields, ","));
 }
 
 }  // namespace mla::runtime

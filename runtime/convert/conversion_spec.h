@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "runtime/convert/per_head_rope.h"
 #include "runtime/convert/rope_split.h"
 
 namespace mla::runtime {
@@ -15,6 +16,7 @@ enum class ConversionMethod {
   kTransMla,    // as published: RoRoPE, FreqFold, balanced PCA
   kWeighted,    // the same, weighted by scores and outputs
   kSequential,  // layer by layer, each mending what those before it lost
+  kMha2Mla,     // RoPE on some pairs of every KV head, SVD of the rest
 };
 
 struct ConversionSpec {
@@ -25,7 +27,11 @@ struct ConversionSpec {
   double balance = 1;  // TransMLA's alpha
   Mixing mixing = Mixing::kWeighted;
   double feedback = 0.5;  // of what earlier layers lost; sequential only
+  PairChoice select = PairChoice::k2Norm;  // MHA2MLA's, as the next two
+  bool joint_svd = true;     // one latent for keys and values, or one of each
+  bool from_weights = true;  // not from what they make of calibration text
 
+  // In full: what a folder says about how it was made.
   std::string ToString() const;
 };
 
@@ -33,10 +39,10 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text);
 
 // For --help.
 inline constexpr char kConversionSpecHelp[] =
-    "METHOD:FIELD=VALUE,... METHOD is sequential (best), weighted or transmla "
-    "(as published). FIELDs: kv_lora_rank, qk_rope_head_dim (their sum is what "
-    "a token caches in a layer), freqfold, mixing (real, complex, weighted), "
-    "balance, feedback";
+    "METHOD:FIELD=VALUE,... METHOD is sequential (best), weighted, transmla or "
+    "mha2mla (as published). FIELDs: kv_lora_rank, qk_rope_head_dim (their sum "
+    "is what a token caches in a layer), and those of the method: see "
+    "docs/CONVERSION.md";
 
 }  // namespace mla::runtime
 

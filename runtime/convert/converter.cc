@@ -90,12 +90,21 @@ absl::Status Converter::Correct(const std::vector<float>& norm,
   return absl::OkStatus();
 }
 
-absl::StatusOr<ConvertedLayer> Converter::Fit(const GqaWeights& w,
-                                              const Moments& y) const {
+absl::StatusOr<ConvertedLayer> Converter::Fit(const std::vector<float>& norm,
+                                              const GqaWeights& w,
+                                              const Moments& y) {
+  DoubleMatrix pair_scores;
+  if (NeedsPairScores(spec_)) {
+    PairNorms norms(w);
+    for (int i = 0; i < source_->windows(); ++i) {
+      norms.Add(w, Normed(source_->Window(i), norm, config_.norm_eps));
+    }
+    pair_scores = norms.Scores(w);
+  }
   ASSIGN_OR_RETURN(
       LayerFit fit,
       FitLayer(w, y, config_.ropes[config_.attention[layer_].rope].inv_freq,
-               spec_, spec_.kv_lora_rank));
+               spec_, spec_.kv_lora_rank, pair_scores));
   return ConvertedLayer{layer_, std::move(fit.weights), fit.energy_kept};
 }
 
@@ -176,7 +185,7 @@ absl::StatusOr<ConvertedLayer> Converter::Next() {
   ASSIGN_OR_RETURN(const Moments y,
                    MomentsOf(sequential() ? *converted_ : *source_, norm));
   if (sequential() && layer_ > 0) RETURN_IF_ERROR(Correct(norm, y, w));
-  ASSIGN_OR_RETURN(ConvertedLayer converted, Fit(w, y));
+  ASSIGN_OR_RETURN(ConvertedLayer converted, Fit(norm, w, y));
   if (sequential()) {
     RETURN_IF_ERROR(Refit(w.o, converted.weights));
     const ConvertedTensors tensors(converted.weights, layer_, type_);

@@ -56,8 +56,8 @@ class Converter {
 
   absl::StatusOr<Moments> MomentsOf(HiddenStates& states,
                                     const std::vector<float>& norm);
-  absl::StatusOr<ConvertedLayer> Fit(const GqaWeights& w,
-                                     const Moments& y) const;
+  absl::StatusOr<ConvertedLayer> Fit(const std::vector<float>& norm,
+                                     const GqaWeights& w, const Moments& y);
   absl::Status Correct(const std::vector<float>& norm, const Moments& y,
                        GqaWeights& w);
   absl::Status Refit(const DoubleMatrix& prior, MlaWeights& weights);

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "runtime/convert/latent.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -24,27 +25,61 @@ std::vector<int> FrequencyGroups(int half) {
   return groups;
 }
 
+absl::StatusOr<RopeSplit> SplitOf(const GqaWeights& w, const Moments& y,
+                                  absl::Span<const float> inv_freq,
+                                  const ConversionSpec& spec,
+                                  const DoubleMatrix& pair_scores) {
+  const int rope = spec.qk_rope_head_dim;
+  if (spec.method == ConversionMethod::kMha2Mla) {
+    return SplitPerHead(w, inv_freq, rope, spec.select, pair_scores);
+  }
+  if (spec.freqfold > 0) {
+    return SplitByLadder(w, y, inv_freq, rope, spec.freqfold, spec.mixing);
+  }
+  return SplitBySelection(w, y, inv_freq, rope, FrequencyGroups(w.head_dim / 2),
+                          kRopeWindow);
+}
+
+absl::StatusOr<Latent> LatentOf(const RopeSplit& split, const GqaWeights& w,
+                                const Moments& y, const ConversionSpec& spec,
+                                int rank) {
+  switch (spec.method) {
+    case ConversionMethod::kMha2Mla: {
+      // An SVD of weights is a PCA of what they make of white noise.
+      const int n = w.hidden();
+      const Moments noise{DoubleMatrix::Identity(n, n), DoubleVector::Zero(n)};
+      const Moments& of = spec.from_weights ? noise : y;
+      return spec.joint_svd
+                 ? FitLatent(split, w, of, PlainMetric(split, w), rank)
+                 : FitTwoLatents(split, w, of, rank);
+    }
+    case ConversionMethod::kTransMla:
+      return FitLatent(split, w, y, BalancedMetric(split, w, y, spec.balance),
+                       rank);
+    case ConversionMethod::kWeighted:
+    case ConversionMethod::kSequential:
+      break;
+  }
+  ASSIGN_OR_RETURN(const LatentMetric metric, WeightedMetric(split, w, y));
+  return FitLatent(split, w, y, metric, rank);
+}
+
 }  // namespace
 
 absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
                                   absl::Span<const float> inv_freq,
-                                  const ConversionSpec& spec, int rank) {
-  const int rope = spec.qk_rope_head_dim;
-  ASSIGN_OR_RETURN(
-      const RopeSplit split,
-      spec.freqfold > 0
-          ? SplitByLadder(w, y, inv_freq, rope, spec.freqfold, spec.mixing)
-          : SplitBySelection(w, y, inv_freq, rope,
-                             FrequencyGroups(w.head_dim / 2), kRopeWindow));
-  LatentMetric metric;
-  if (spec.method == ConversionMethod::kTransMla) {
-    metric = BalancedMetric(split, w, y, spec.balance);
-  } else {
-    ASSIGN_OR_RETURN(metric, WeightedMetric(split, w, y));
-  }
-  ASSIGN_OR_RETURN(const Latent latent, FitLatent(split, w, y, metric, rank));
+                                  const ConversionSpec& spec, int rank,
+                                  const DoubleMatrix& pair_scores) {
+  ASSIGN_OR_RETURN(const RopeSplit split,
+                   SplitOf(w, y, inv_freq, spec, pair_scores));
+  ASSIGN_OR_RETURN(const Latent latent, LatentOf(split, w, y, spec, rank));
   return LayerFit{PackMla(w, split, latent),
                   latent.spectrum.head(rank).sum() / latent.spectrum.sum()};
+}
+
+bool NeedsPairScores(const ConversionSpec& spec) {
+  return spec.method == ConversionMethod::kMha2Mla &&
+         spec.select == PairChoice::k2Norm;
 }
 
 }  // namespace mla::runtime

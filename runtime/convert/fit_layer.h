@@ -19,9 +19,14 @@ struct LayerFit {
 };
 
 // `inv_freq`: [head_dim / 2], of the layer's RoPE. `rank`: of the latent.
+// `pair_scores`: PairNorms', of a spec that needs them; else ignored.
 absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
                                   absl::Span<const float> inv_freq,
-                                  const ConversionSpec& spec, int rank);
+                                  const ConversionSpec& spec, int rank,
+                                  const DoubleMatrix& pair_scores = {});
+
+// Whether FitLayer needs the layer's pair_scores.
+bool NeedsPairScores(const ConversionSpec& spec);
 
 }  // namespace mla::runtime
 

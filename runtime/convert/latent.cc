@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/status_macros.h"
@@ -38,6 +39,21 @@ absl::StatusOr<SquareRoots> Normalized(const DoubleMatrix& metric,
   return RootsOf(metric / std::max(total, 1e-30), kDamping);
 }
 
+// The subspace of z = w y that holds most of its energy.
+struct Principal {
+  DoubleMatrix axes;  // [rows of w, rank], orthonormal
+  DoubleMatrix down;  // axes' w
+  DoubleVector spectrum;
+};
+
+absl::StatusOr<Principal> PrincipalOf(const DoubleMatrix& w, const Moments& y,
+                                      int rank) {
+  ASSIGN_OR_RETURN(const Spectrum<DoubleMatrix> e,
+                   EigenOf(DoubleMatrix(w * y.second * w.transpose())));
+  const DoubleMatrix axes = e.vectors.leftCols(rank);
+  return Principal{axes, axes.transpose() * w, e.values};
+}
+
 }  // namespace
 
 LatentMetric BalancedMetric(const RopeSplit& split, const GqaWeights& w,
@@ -45,6 +61,11 @@ LatentMetric BalancedMetric(const RopeSplit& split, const GqaWeights& w,
   const double ratio = MeanNorm(split.k_nope, y) / (balance * MeanNorm(w.v, y));
   const bool usable = std::isfinite(ratio) && ratio > 0;
   return {ScaledIdentity(split.k_nope.rows(), usable ? 1 / ratio : 1),
+          ScaledIdentity(w.v.rows(), 1)};
+}
+
+LatentMetric PlainMetric(const RopeSplit& split, const GqaWeights& w) {
+  return {ScaledIdentity(split.k_nope.rows(), 1),
           ScaledIdentity(w.v.rows(), 1)};
 }
 
@@ -78,14 +99,41 @@ absl::StatusOr<Latent> FitLatent(const RopeSplit& split, const GqaWeights& w,
   }
   DoubleMatrix z(n, w.hidden());
   z << metric.k.root * split.k_nope, metric.v.root * w.v;
-  ASSIGN_OR_RETURN(const Spectrum<DoubleMatrix> e,
-                   EigenOf(DoubleMatrix(z * y.second * z.transpose())));
-  const DoubleMatrix top = e.vectors.leftCols(rank);
+  ASSIGN_OR_RETURN(Principal top, PrincipalOf(z, y, rank));
   Latent latent;
-  latent.down = top.transpose() * z;
-  latent.key_up = metric.k.inverse * top.topRows(keys);
-  latent.value_up = metric.v.inverse * top.bottomRows(n - keys);
-  latent.spectrum = e.values;
+  latent.down = std::move(top.down);
+  latent.key_up = metric.k.inverse * top.axes.topRows(keys);
+  latent.value_up = metric.v.inverse * top.axes.bottomRows(n - keys);
+  latent.spectrum = std::move(top.spectrum);
+  return latent;
+}
+
+absl::StatusOr<Latent> FitTwoLatents(const RopeSplit& split,
+                                     const GqaWeights& w, const Moments& y,
+                                     int rank) {
+  const Eigen::Index most = 2 * std::min(split.k_nope.rows(), w.v.rows());
+  if (rank < 2 || rank > most || rank % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_lora_rank ", rank,
+                     ": of one latent for keys and one "
+                     "for values, must be even, from 2 to ",
+                     most));
+  }
+  const int half = rank / 2;
+  ASSIGN_OR_RETURN(const Principal k, PrincipalOf(split.k_nope, y, half));
+  ASSIGN_OR_RETURN(const Principal v, PrincipalOf(w.v, y, half));
+  Latent latent;
+  latent.down.resize(rank, w.hidden());
+  latent.down << k.down, v.down;
+  latent.key_up = DoubleMatrix::Zero(split.k_nope.rows(), rank);
+  latent.key_up.leftCols(half) = k.axes;
+  latent.value_up = DoubleMatrix::Zero(w.v.rows(), rank);
+  latent.value_up.rightCols(half) = v.axes;
+  // Kept components first, as FitLatent has them.
+  latent.spectrum.resize(k.spectrum.size() + v.spectrum.size());
+  latent.spectrum << k.spectrum.head(half), v.spectrum.head(half),
+      k.spectrum.tail(k.spectrum.size() - half),
+      v.spectrum.tail(v.spectrum.size() - half);
   return latent;
 }
 

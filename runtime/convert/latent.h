@@ -16,7 +16,7 @@ struct Latent {
   DoubleMatrix down;      // [kv_lora_rank, hidden]
   DoubleMatrix key_up;    // [NoPE keys, kv_lora_rank]
   DoubleMatrix value_up;  // [KV heads * head_dim, kv_lora_rank]
-  DoubleVector spectrum;  // energy by component, descending
+  DoubleVector spectrum;  // energy by component, the kept ones first
 };
 
 // What an error in a key or value costs: inner products of errors.
@@ -28,6 +28,8 @@ struct LatentMetric {
 // Keys and values count by their norms' ratio, `balance` times.
 LatentMetric BalancedMetric(const RopeSplit& split, const GqaWeights& w,
                             const Moments& y, double balance);
+// Every element counts alike.
+LatentMetric PlainMetric(const RopeSplit& split, const GqaWeights& w);
 // Keys count by the scores that the queries make of them, values by what the
 // output projection makes of them; both in all alike.
 absl::StatusOr<LatentMetric> WeightedMetric(const RopeSplit& split,
@@ -37,6 +39,10 @@ absl::StatusOr<LatentMetric> WeightedMetric(const RopeSplit& split,
 absl::StatusOr<Latent> FitLatent(const RopeSplit& split, const GqaWeights& w,
                                  const Moments& y, const LatentMetric& metric,
                                  int rank);
+// Keys' own latent of half the rank, then values' own.
+absl::StatusOr<Latent> FitTwoLatents(const RopeSplit& split,
+                                     const GqaWeights& w, const Moments& y,
+                                     int rank);
 
 }  // namespace mla::runtime
 
