@@ -28,6 +28,9 @@ constexpr Method kMethods[] = {
      "kv_lora_rank,qk_rope_head_dim,freqfold,mixing"},
     {"transmla", ConversionMethod::kTransMla,
      "kv_lora_rank,qk_rope_head_dim,freqfold,mixing,balance"},
+    {"exact", ConversionMethod::kExact, "layout"},
+    {"care", ConversionMethod::kCare,
+     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing"},
     {"mha2mla", ConversionMethod::kMha2Mla,
      "kv_lora_rank,qk_rope_head_dim,select,svd,aware"},
 };
@@ -45,6 +48,7 @@ constexpr Named<PairChoice> kChoices[] = {{"2-norm", PairChoice::k2Norm},
                                           {"low", PairChoice::kLow},
                                           {"uniform", PairChoice::kUniform}};
 constexpr Named<bool> kSvds[] = {{"joint", true}, {"split", false}};
+constexpr Named<bool> kLayouts[] = {{"heads", false}, {"single", true}};
 constexpr Named<bool> kAware[] = {{"weights", true}, {"activations", false}};
 
 absl::Status Wrong(const std::string& field, const std::string& value,
@@ -131,6 +135,11 @@ const Field kFields[] = {
     {"aware",
      [](Text f, Text v, Spec& s) { return Read(f, v, kAware, s.from_weights); },
      [](const Spec& s) { return Print(kAware, s.from_weights); }},
+    {"layout",
+     [](Text f, Text v, Spec& s) {
+       return Read(f, v, kLayouts, s.single_latent);
+     },
+     [](const Spec& s) { return Print(kLayouts, s.single_latent); }},
 };
 
 const Field* FindField(const std::string& name) {
@@ -143,6 +152,7 @@ Strings FieldsOf(const Method& method) {
 }
 
 absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
+  if (spec.method == ConversionMethod::kExact) return absl::OkStatus();
   if (spec.kv_lora_rank == 0 || spec.qk_rope_head_dim == 0) {
     return absl::InvalidArgumentError(
         "a conversion needs kv_lora_rank and qk_rope_head_dim");
@@ -179,7 +189,9 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
   }
   ConversionSpec spec;
   spec.method = method->method;
-  if (spec.method == ConversionMethod::kTransMla) spec.mixing = Mixing::kReal;
+  const bool published = spec.method == ConversionMethod::kTransMla ||
+                         spec.method == ConversionMethod::kCare;
+  if (published) spec.mixing = Mixing::kReal;
   const Strings fields = FieldsOf(*method);
   for (const std::string& field :
        Strings(absl::StrSplit(parts.second, ',', absl::SkipEmpty()))) {

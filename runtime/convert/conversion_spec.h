@@ -16,6 +16,8 @@ enum class ConversionMethod {
   kTransMla,    // as published: RoRoPE, FreqFold, balanced PCA
   kWeighted,    // the same, weighted by scores and outputs
   kSequential,  // layer by layer, each mending what those before it lost
+  kExact,       // nothing: keys and values stay as they are
+  kCare,        // TransMLA's RoPE, and PCA of keys and values alike
   kMha2Mla,     // RoPE on some pairs of every KV head, SVD of the rest
 };
 
@@ -28,8 +30,9 @@ struct ConversionSpec {
   Mixing mixing = Mixing::kWeighted;
   double feedback = 0.5;  // of what earlier layers lost; sequential only
   PairChoice select = PairChoice::k2Norm;  // MHA2MLA's, as the next two
-  bool joint_svd = true;     // one latent for keys and values, or one of each
-  bool from_weights = true;  // not from what they make of calibration text
+  bool joint_svd = true;       // one latent for keys and values, or one of each
+  bool from_weights = true;    // not from what they make of calibration text
+  bool single_latent = false;  // exact: all heads in one latent, not each alone
 
   // In full: what a folder says about how it was made.
   std::string ToString() const;
@@ -39,10 +42,10 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text);
 
 // For --help.
 inline constexpr char kConversionSpecHelp[] =
-    "METHOD:FIELD=VALUE,... METHOD is sequential (best), weighted, transmla or "
-    "mha2mla (as published). FIELDs: kv_lora_rank, qk_rope_head_dim (their sum "
-    "is what a token caches in a layer), and those of the method: see "
-    "docs/CONVERSION.md";
+    "METHOD:FIELD=VALUE,... METHOD is exact (the same model, as large), "
+    "sequential (best), weighted, or as published transmla, care or mha2mla. "
+    "FIELDs: kv_lora_rank, qk_rope_head_dim (their sum is what a token caches "
+    "in a layer), and the method's own: docs/CONVERSION.md lists them";
 
 }  // namespace mla::runtime
 

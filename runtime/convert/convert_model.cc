@@ -12,11 +12,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
 #include "runtime/checkpoint/atomic_file.h"
 #include "runtime/checkpoint/safetensors_index.h"
 #include "runtime/checkpoint/safetensors_writer.h"
 #include "runtime/convert/converter.h"
+#include "runtime/convert/copied_weights.h"
+#include "runtime/convert/exact_config.h"
 #include "runtime/convert/folder_config.h"
 #include "runtime/cpu_count.h"
 #include "runtime/json.h"
@@ -32,76 +33,6 @@ using nlohmann::ordered_json;
 
 constexpr char kStateFile[] = "conversion.json";
 
-// A weight that is copied as it is.
-struct Copied {
-  std::string name;
-  int rows = 0;
-  int cols = 0;     // 0: a vector of `rows`
-  int expert = -1;  // the name's %d
-  int experts = 0;
-};
-
-std::vector<Copied> CopiedOfLayer(const ModelConfig& c, int layer) {
-  const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-  const int hidden = c.hidden_size;
-  const int inner = c.intermediate_size;
-  std::vector<Copied> weights = {
-      {prefix + "input_layernorm.weight", hidden},
-      {prefix + "post_attention_layernorm.weight", hidden}};
-  if (!c.IsMoe(layer)) {
-    weights.push_back({prefix + "mlp.gate_proj.weight", inner, hidden});
-    weights.push_back({prefix + "mlp.up_proj.weight", inner, hidden});
-    weights.push_back({prefix + "mlp.down_proj.weight", hidden, inner});
-    return weights;
-  }
-  const int experts = c.moe->experts;
-  weights.push_back({prefix + "block_sparse_moe.gate.weight", experts, hidden});
-  const std::string name = prefix + "block_sparse_moe.experts.%d.";
-  for (int e = 0; e < experts; ++e) {
-    weights.push_back({name + "w1.weight", inner, hidden, e, experts});
-    weights.push_back({name + "w2.weight", hidden, inner, e, experts});
-    weights.push_back({name + "w3.weight", inner, hidden, e, experts});
-  }
-  return weights;
-}
-
-std::vector<Copied> CopiedOfModel(const ModelConfig& c) {
-  std::vector<Copied> weights = {
-      {"model.embed_tokens.weight", c.vocab_size, c.hidden_size},
-      {"model.norm.weight", c.hidden_size}};
-  if (!c.tied_embeddings) {
-    weights.push_back({"lm_head.weight", c.vocab_size, c.hidden_size});
-  }
-  return weights;
-}
-
-std::string SavedName(const Copied& weight) {
-  return absl::StrReplaceAll(weight.name,
-                             {{"%d", absl::StrCat(weight.expert)}});
-}
-
-absl::Status Copy(const WeightReader& reader, const Copied& weight,
-                  SafetensorsWriter& writer) {
-  const std::string name = SavedName(weight);
-  if (weight.cols == 0) {
-    ASSIGN_OR_RETURN(const std::vector<float> values,
-                     reader.Vector(weight.name, weight.rows));
-    return writer.Append(name, values);
-  }
-  absl::StatusOr<WeightMatrix> matrix =
-      weight.expert < 0
-          ? reader.Matrix(weight.name, weight.rows, weight.cols)
-          : reader.Expert(weight.name, weight.expert, weight.experts,
-                          weight.rows, weight.cols);
-  RETURN_IF_ERROR(matrix.status());
-  std::vector<float> row(weight.cols);
-  for (int i = 0; i < weight.rows; ++i) {
-    matrix->ReadRow(i, row.data());
-    RETURN_IF_ERROR(writer.Append(name, row));
-  }
-  return absl::OkStatus();
-}
-
 std::string ShardName(int layer) {
   return absl::StrFormat("model-layer-%04d.safetensors", layer);
 }
@@ -116,7 +47,8 @@ std::string Sha256(const std::string& bytes) {
 }
 
 // What makes a conversion what it is: a folder with another one is not resumed.
-ordered_json Provenance(const ConvertOptions& options, const Windows& windows) {
+ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
+                        const Windows& windows) {
   const std::filesystem::path in(options.in);
   std::string ids;
   for (const std::vector<int32_t>& window : windows) {
@@ -126,7 +58,7 @@ ordered_json Provenance(const ConvertOptions& options, const Windows& windows) {
   return {{"source", in.has_filename() ? in.filename().string()
                                        : in.parent_path().filename().string()},
           {"method", options.spec.ToString()},
-          {"dtype", kernels::Name(options.type)},
+          {"dtype", kernels::Name(type)},
           {"calibration_windows", windows.size()},
           {"calibration_sha256", Sha256(ids)}};
 }
@@ -153,11 +85,12 @@ MlaShape ShapeOf(const nlohmann::json& layer) {
 class Conversion {
  public:
   explicit Conversion(const ConvertOptions& options)
-      : options_(options), out_(options.out) {}
+      : options_(options), out_(options.out), type_(options.type) {}
 
   absl::Status Run() {
     ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(options_.in));
     ASSIGN_OR_RETURN(config_, ReadModelConfig(*checkpoint_));
+    if (options_.spec.method == ConversionMethod::kExact) return Exact();
     ASSIGN_OR_RETURN(const TextModel text, LoadTextModel(options_.in));
     if (text.tokenizer == nullptr) {
       return absl::FailedPreconditionError(
@@ -165,11 +98,11 @@ class Conversion {
     }
     ASSIGN_OR_RETURN(const Windows windows,
                      ReadCalibration(options_.calibration, *text.tokenizer));
-    RETURN_IF_ERROR(OpenFolder(Provenance(options_, windows)));
+    RETURN_IF_ERROR(OpenFolder(Provenance(options_, type_, windows)));
     const int threads = options_.threads > 0 ? options_.threads : UsableCpus();
     ASSIGN_OR_RETURN(Converter converter,
                      Converter::Create(*checkpoint_, config_, windows,
-                                       options_.spec, options_.type, threads));
+                                       options_.spec, type_, threads));
     while (converter.next_layer() < config_.num_layers) {
       RETURN_IF_ERROR(Layer(converter));
     }
@@ -177,6 +110,39 @@ class Conversion {
   }
 
  private:
+  // Every layer as it is; nothing to calibrate, and nothing to resume.
+  absl::Status Exact() {
+    type_ = ExactType(*checkpoint_);
+    const WeightReader reader(*checkpoint_);
+    std::vector<std::vector<CopiedWeight>> layers;
+    for (int layer = 0; layer < config_.num_layers; ++layer) {
+      ASSIGN_OR_RETURN(layers.emplace_back(),
+                       CopiedOfAttention(reader, config_, layer));
+      const std::vector<CopiedWeight> rest = CopiedOfLayer(config_, layer);
+      layers.back().insert(layers.back().end(), rest.begin(), rest.end());
+    }
+    RETURN_IF_ERROR(OpenFolder(Provenance(options_, type_, {})));
+    for (int layer = 0; layer < config_.num_layers; ++layer) {
+      RETURN_IF_ERROR(CopyAll(layers[layer], ShardName(layer)));
+      options_.progress({layer + 1, config_.num_layers, false, 1});
+    }
+    RETURN_IF_ERROR(
+        WriteFileAtomically(out_ / kStateFile, state_.dump(1) + "\n"));
+    return Finish();
+  }
+
+  absl::Status CopyAll(const std::vector<CopiedWeight>& copied,
+                       const std::string& file) {
+    ASSIGN_OR_RETURN(
+        SafetensorsWriter writer,
+        SafetensorsWriter::Create(out_ / file, SpecsOf(copied, type_)));
+    const WeightReader reader(*checkpoint_);
+    for (const CopiedWeight& weight : copied) {
+      RETURN_IF_ERROR(Copy(reader, weight, writer));
+    }
+    return writer.Close();
+  }
+
   absl::Status OpenFolder(ordered_json provenance) {
     std::error_code error;
     std::filesystem::create_directories(out_, error);
@@ -250,15 +216,15 @@ class Conversion {
 
   absl::Status WriteLayer(int layer, const MlaWeights& weights) {
     const ConvertedTensors converted(weights, layer, kernels::DType::kF32);
-    const std::vector<Copied> copied = CopiedOfLayer(config_, layer);
-    std::vector<TensorSpec> specs = SpecsOf(copied);
+    const std::vector<CopiedWeight> copied = CopiedOfLayer(config_, layer);
+    std::vector<TensorSpec> specs = SpecsOf(copied, type_);
     for (const auto& [name, tensor] : converted.tensors()) {
-      specs.push_back({name, options_.type, tensor.shape});
+      specs.push_back({name, type_, tensor.shape});
     }
     ASSIGN_OR_RETURN(SafetensorsWriter writer,
                      SafetensorsWriter::Create(out_ / ShardName(layer), specs));
     const WeightReader reader(*checkpoint_);
-    for (const Copied& weight : copied) {
+    for (const CopiedWeight& weight : copied) {
       RETURN_IF_ERROR(Copy(reader, weight, writer));
     }
     for (const auto& [name, tensor] : converted.tensors()) {
@@ -269,33 +235,23 @@ class Conversion {
     return writer.Close();
   }
 
-  std::vector<TensorSpec> SpecsOf(const std::vector<Copied>& copied) const {
-    std::vector<TensorSpec> specs;
-    for (const Copied& weight : copied) {
-      TensorSpec spec{SavedName(weight), options_.type, {weight.rows}};
-      if (weight.cols > 0) spec.shape.push_back(weight.cols);
-      specs.push_back(std::move(spec));
-    }
-    return specs;
-  }
-
   // Everything but layers; the config last, so that a folder that has one is
   // whole.
   absl::Status Finish() {
-    const std::vector<Copied> copied = CopiedOfModel(config_);
-    ASSIGN_OR_RETURN(
-        SafetensorsWriter writer,
-        SafetensorsWriter::Create(out_ / kModelShard, SpecsOf(copied)));
-    const WeightReader reader(*checkpoint_);
-    for (const Copied& weight : copied) {
-      RETURN_IF_ERROR(Copy(reader, weight, writer));
-    }
-    RETURN_IF_ERROR(writer.Close());
+    RETURN_IF_ERROR(CopyAll(CopiedOfModel(config_), kModelShard));
     RETURN_IF_ERROR(WriteIndex());
     RETURN_IF_ERROR(WriteTexts());
-    ASSIGN_OR_RETURN(ordered_json config, SourceConfig(*checkpoint_, config_));
-    config = ExtendedConfig(std::move(config), shapes_, options_.type);
+    ASSIGN_OR_RETURN(const ordered_json config, Config());
     return WriteFileAtomically(out_ / "config.json", config.dump(1) + "\n");
+  }
+
+  absl::StatusOr<ordered_json> Config() const {
+    const ConversionSpec& spec = options_.spec;
+    if (spec.method == ConversionMethod::kExact) {
+      return ExactConfig(*checkpoint_, config_, type_, spec.single_latent);
+    }
+    ASSIGN_OR_RETURN(ordered_json source, SourceConfig(*checkpoint_, config_));
+    return ExtendedConfig(std::move(source), shapes_, type_);
   }
 
   absl::Status WriteIndex() const {
@@ -337,6 +293,7 @@ class Conversion {
 
   const ConvertOptions& options_;
   const std::filesystem::path out_;
+  kernels::DType type_;  // of all weights
   std::unique_ptr<Checkpoint> checkpoint_;
   ModelConfig config_;
   std::vector<MlaShape> shapes_;

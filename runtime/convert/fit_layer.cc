@@ -56,6 +56,10 @@ absl::StatusOr<Latent> LatentOf(const RopeSplit& split, const GqaWeights& w,
     case ConversionMethod::kTransMla:
       return FitLatent(split, w, y, BalancedMetric(split, w, y, spec.balance),
                        rank);
+    case ConversionMethod::kCare:
+      return FitLatent(split, w, y, PlainMetric(split, w), rank);
+    case ConversionMethod::kExact:
+      return absl::InternalError("exact conversion fits nothing");
     case ConversionMethod::kWeighted:
     case ConversionMethod::kSequential:
       break;

@@ -35,6 +35,19 @@ absl::StatusOr<DoubleVector> ReadBias(const WeightReader& reader,
       Eigen::Map<const Eigen::VectorXf>(values.data(), size).cast<double>());
 }
 
+// KHA's linear knocking (2510.23052): `name` [d, d] of every head, if the
+// checkpoint has it, is part of the projection.
+absl::Status Knock(const WeightReader& reader, const std::string& name, int d,
+                   DoubleMatrix& rows, DoubleVector& bias) {
+  if (!reader.Has(name + ".weight")) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const DoubleMatrix knock, ReadMatrix(reader, name, d, d));
+  for (Eigen::Index first = 0; first < rows.rows(); first += d) {
+    rows.middleRows(first, d) = (knock * rows.middleRows(first, d)).eval();
+    bias.segment(first, d) = (knock * bias.segment(first, d)).eval();
+  }
+  return absl::OkStatus();
+}
+
 // Rows of every head from pairs (2i, 2i+1) to (i, i + d/2).
 template <typename Rows>
 void Deinterleave(int d, Rows& rows) {
@@ -90,6 +103,9 @@ absl::StatusOr<GqaWeights> ReadGqaWeights(const WeightReader& reader,
     Deinterleave(a.head_dim, w.q_bias);
     Deinterleave(a.head_dim, w.k_bias);
   }
+  RETURN_IF_ERROR(Knock(reader, prefix + "q_knock", a.head_dim, w.q, w.q_bias));
+  RETURN_IF_ERROR(Knock(reader, prefix + "k_knock", a.head_dim, w.k, w.k_bias));
+  RETURN_IF_ERROR(Knock(reader, prefix + "v_knock", a.head_dim, w.v, w.v_bias));
   return w;
 }
 

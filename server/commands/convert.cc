@@ -65,11 +65,10 @@ void AddConvert(CLI::App& parent, int& exit_code) {
   command->add_option("--out", options->out, "Folder to write")->required();
   command->add_option("--method", *method, runtime::kConversionSpecHelp)
       ->required();
-  command
-      ->add_option("--calibration", options->calibration.files,
-                   "UTF-8 texts like those that the model will serve: several "
-                   "kinds rather than much of one")
-      ->required();
+  command->add_option(
+      "--calibration", options->calibration.files,
+      "UTF-8 texts like those that the model will serve: several "
+      "kinds rather than much of one; exact needs none");
   command
       ->add_option("--calibration-tokens", options->calibration.tokens,
                    "How many tokens of them to use, evenly spread")
@@ -80,7 +79,10 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "Tokens that are read as one text")
       ->check(CLI::Range(2, 1 << 16))
       ->capture_default_str();
-  command->add_option("--dtype", options->type, "Weights to write: bf16 or f32")
+  command
+      ->add_option("--dtype", options->type,
+                   "Weights to write: bf16 or f32. exact writes bf16 if the "
+                   "source is, else f32")
       ->transform(CLI::CheckedTransformer(std::map<std::string, DType>{
           {"bf16", DType::kBF16}, {"f32", DType::kF32}}))
       ->default_str("bf16");

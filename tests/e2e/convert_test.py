@@ -17,6 +17,7 @@ import server_process
 from generate_test import greedy, read_stream
 
 sys.path.insert(0, str(server_process.ROOT / "tests/oracles"))
+from decoder import Decoder  # noqa: E402
 from numerics import attend, rms_norm, rope, sigmoid  # noqa: E402
 
 TEXT = server_process.ROOT / "CONTRIBUTING.md"
@@ -31,6 +32,8 @@ METHODS = {
 
 
 def source(name):
+    if isinstance(name, pathlib.Path):
+        return name
     return GGUF if name == "gguf" else server_process.model_folder(name)
 
 
@@ -118,6 +121,19 @@ def test_what_is_served_is_what_was_written(model, method, tmp_path):
          "--kv-cache-dtype", "f32", "--json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mean_nll"] == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("system", ["kha_linear", "kha_mlp", "qcqa", "cla"])
+def test_exact_keeps_what_other_gqa_systems_compute(system, tmp_path):
+    Decoder(system, 1).save(tmp_path / "in")
+    converted(tmp_path / "in", tmp_path / "out", "exact")
+    verify = subprocess.run(
+        [server_process.BINARY, "verify", str(tmp_path / "in"), "--model", str(tmp_path / "out"),
+         "--weights-dtype", "f32", "--kv-cache-dtype", "f32"], capture_output=True, text=True)
+    assert verify.returncode == 0, verify.stdout + verify.stderr
+    _, tensors = load(tmp_path / "out")
+    assert not any(name.endswith(("q_knock.weight", "k_knock.weight", "v_knock.weight"))
+                   for name in tensors)  # folded
 
 
 def test_it_serves_and_its_cache_is_as_small_as_asked(api, tmp_path):

@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/convert/convert_model.h"
 #include "runtime/loaded_model.h"
 #include "runtime/text_model.h"
 #include "runtime/tokenizer/tokenizer_files.h"
@@ -55,6 +57,31 @@ TEST(SmolLm2, FloatMatchesTransformers) {
   ASSERT_TRUE(status.ok()) << status;
   EXPECT_EQ(report.checks.size(), 15u);
   ExpectPassed(report);
+}
+
+// The folder that `exact` makes of the file is the same model.
+TEST(SmolLm2, ExactlyConvertedItMatchesTransformersToo) {
+  for (const char* method : {"exact", "exact:layout=single"}) {
+    SCOPED_TRACE(method);
+    ConvertOptions convert;
+    convert.in = Gguf();
+    convert.out = ::testing::TempDir() + "/smollm2_exact";
+    std::filesystem::remove_all(convert.out);
+    convert.spec = *ParseConversionSpec(method);
+    const absl::Status converted = ConvertModel(convert);
+    ASSERT_TRUE(converted.ok()) << converted;
+    LoadOptions options;
+    options.model.weights_dtype = DType::kF32;
+    const auto model = LoadedModel::Load(convert.out, options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    Report report;
+    const absl::Status status = VerifyModelGolden(**model, Golden("smollm2"),
+                                                  {DType::kF32, 64}, report);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(report.checks.size(), 15u);
+    ExpectPassed(report);
+    std::filesystem::remove_all(convert.out);
+  }
 }
 
 void ExpectTextGoldens(const absl::StatusOr<TextModel>& text) {
