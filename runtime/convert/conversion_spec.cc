@@ -23,16 +23,18 @@ struct Method {
 };
 constexpr Method kMethods[] = {
     {"sequential", ConversionMethod::kSequential,
-     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing,feedback"},
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing,feedback"},
     {"weighted", ConversionMethod::kWeighted,
-     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing"},
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing"},
     {"transmla", ConversionMethod::kTransMla,
-     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing,balance"},
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing,balance"},
     {"exact", ConversionMethod::kExact, "layout"},
     {"care", ConversionMethod::kCare,
-     "kv_lora_rank,qk_rope_head_dim,freqfold,mixing"},
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing"},
+    {"x-ecomla", ConversionMethod::kXEcoMla,
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank"},
     {"mha2mla", ConversionMethod::kMha2Mla,
-     "kv_lora_rank,qk_rope_head_dim,select,svd,aware"},
+     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,select,svd,aware"},
 };
 
 template <typename T>
@@ -47,6 +49,8 @@ constexpr Named<PairChoice> kChoices[] = {{"2-norm", PairChoice::k2Norm},
                                           {"high", PairChoice::kHigh},
                                           {"low", PairChoice::kLow},
                                           {"uniform", PairChoice::kUniform}};
+constexpr Named<int> kFolds[] = {{"layer", kFoldPerLayer},
+                                 {"auto", kFoldBySearch}};
 constexpr Named<bool> kSvds[] = {{"joint", true}, {"split", false}};
 constexpr Named<bool> kLayouts[] = {{"heads", false}, {"single", true}};
 constexpr Named<bool> kAware[] = {{"weights", true}, {"activations", false}};
@@ -103,7 +107,7 @@ struct Field {
   const char* name;
   absl::Status (*read)(const std::string& field, const std::string& value,
                        ConversionSpec& spec);
-  std::string (*print)(const ConversionSpec& spec);
+  std::string (*print)(const ConversionSpec& spec);  // "": it is not set
 };
 using Text = const std::string&;
 using Spec = ConversionSpec;
@@ -114,9 +118,20 @@ const Field kFields[] = {
     {"qk_rope_head_dim",
      [](Text f, Text v, Spec& s) { return Read(f, v, 2, s.qk_rope_head_dim); },
      [](const Spec& s) { return absl::StrCat(s.qk_rope_head_dim); }},
+    {"q_lora_rank",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 0, s.q_lora_rank); },
+     [](const Spec& s) {
+       return s.q_lora_rank == 0 ? "" : absl::StrCat(s.q_lora_rank);
+     }},
     {"freqfold",
-     [](Text f, Text v, Spec& s) { return Read(f, v, 0, s.freqfold); },
-     [](const Spec& s) { return absl::StrCat(s.freqfold); }},
+     [](Text f, Text v, Spec& s) {
+       if (Read(f, v, kFolds, s.freqfold).ok()) return absl::OkStatus();
+       return Read(f, v, 0, s.freqfold);
+     },
+     [](const Spec& s) {
+       return s.freqfold < 0 ? Print(kFolds, s.freqfold)
+                             : absl::StrCat(s.freqfold);
+     }},
     {"mixing",
      [](Text f, Text v, Spec& s) { return Read(f, v, kMixings, s.mixing); },
      [](const Spec& s) { return Print(kMixings, s.mixing); }},
@@ -160,7 +175,7 @@ absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
   const Strings fields = FieldsOf(method);
   const bool folds =
       std::find(fields.begin(), fields.end(), "freqfold") != fields.end();
-  if (!folds || spec.freqfold != 0) return absl::OkStatus();
+  if (!folds || spec.freqfold != kSelectRope) return absl::OkStatus();
   if (spec.method != ConversionMethod::kSequential) {
     return absl::InvalidArgumentError(
         absl::StrCat("conversion method '", method.name, "' needs freqfold"));
@@ -214,7 +229,8 @@ std::string ConversionSpec::ToString() const {
       [&](const Method& candidate) { return candidate.method == method; });
   Strings fields;
   for (const std::string& field : FieldsOf(*known)) {
-    fields.push_back(absl::StrCat(field, "=", FindField(field)->print(*this)));
+    const std::string value = FindField(field)->print(*this);
+    if (!value.empty()) fields.push_back(absl::StrCat(field, "=", value));
   }
   return absl::StrCat(known->name, ":", absl::StrJoin(fields, ","));
 }

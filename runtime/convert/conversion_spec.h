@@ -18,15 +18,24 @@ enum class ConversionMethod {
   kSequential,  // layer by layer, each mending what those before it lost
   kExact,       // nothing: keys and values stay as they are
   kCare,        // TransMLA's RoPE, and PCA of keys and values alike
+  kXEcoMla,     // SVD of keys and values, the heads' mean as rope key
   kMha2Mla,     // RoPE on some pairs of every KV head, SVD of the rest
 };
+
+// No ladder: the RoPE components that matter most, at any frequency.
+inline constexpr int kSelectRope = 0;
+// In each layer, the ladder that loses least of the scores.
+inline constexpr int kFoldPerLayer = -1;
+// TransMLA's search: doubled while text that was held out reads better.
+inline constexpr int kFoldBySearch = -2;
 
 struct ConversionSpec {
   ConversionMethod method = ConversionMethod::kSequential;
   int kv_lora_rank = 0;
   int qk_rope_head_dim = 0;
-  int freqfold = 0;    // 0: RoPE components are selected, not laddered
-  double balance = 1;  // TransMLA's alpha
+  int q_lora_rank = 0;  // 0: queries are projected at once
+  int freqfold = 0;     // 0: RoPE components are selected, not laddered
+  double balance = 1;   // TransMLA's alpha
   Mixing mixing = Mixing::kWeighted;
   double feedback = 0.5;  // of what earlier layers lost; sequential only
   PairChoice select = PairChoice::k2Norm;  // MHA2MLA's, as the next two
@@ -43,7 +52,8 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text);
 // For --help.
 inline constexpr char kConversionSpecHelp[] =
     "METHOD:FIELD=VALUE,... METHOD is exact (the same model, as large), "
-    "sequential (best), weighted, or as published transmla, care or mha2mla. "
+    "sequential (best), weighted, or as published transmla, care, mha2mla "
+    "or x-ecomla. "
     "FIELDs: kv_lora_rank, qk_rope_head_dim (their sum is what a token caches "
     "in a layer), and the method's own: docs/CONVERSION.md lists them";
 

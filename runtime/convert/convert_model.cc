@@ -65,6 +65,7 @@ ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
 
 ordered_json ToJson(const MlaShape& s, double energy_kept) {
   return {{"heads", s.heads},
+          {"q_lora_rank", s.q_lora_rank},
           {"kv_lora_rank", s.kv_lora_rank},
           {"qk_nope_head_dim", s.qk_nope_head_dim},
           {"qk_rope_head_dim", s.qk_rope_head_dim},
@@ -79,7 +80,8 @@ MlaShape ShapeOf(const nlohmann::json& layer) {
           layer.at("qk_nope_head_dim"),
           layer.at("qk_rope_head_dim"),
           layer.at("v_head_dim"),
-          layer.at("rope_inv_freq").get<std::vector<double>>()};
+          layer.at("rope_inv_freq").get<std::vector<double>>(),
+          layer.at("q_lora_rank")};
 }
 
 class Conversion {

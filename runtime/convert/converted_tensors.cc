@@ -20,7 +20,9 @@ ConvertedTensors::ConvertedTensors(const MlaWeights& weights, int layer,
       Add(absl::StrCat(projection, ".bias").c_str(), bias, true);
     }
   };
-  add("q_proj", weights.q, weights.q_bias);
+  const bool latent = weights.q_a.size() > 0;
+  if (latent) add("q_a_proj", weights.q_a, {});
+  add(latent ? "q_b_proj" : "q_proj", weights.q, weights.q_bias);
   add("kv_a_proj_with_mqa", weights.kv_a, weights.kv_a_bias);
   add("kv_b_proj", weights.kv_b, {});
   add("o_proj", weights.o, weights.o_bias);
@@ -55,6 +57,7 @@ void SetConverted(const MlaShape& shape, int layer, ModelConfig& config) {
   AttentionConfig a;
   a.kind = AttentionKind::kMla;
   a.heads = shape.heads;
+  a.q_lora_rank = shape.q_lora_rank;
   a.kv_lora_rank = shape.kv_lora_rank;
   a.qk_nope_head_dim = shape.qk_nope_head_dim;
   a.qk_rope_head_dim = shape.qk_rope_head_dim;

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/convert/fit_layer.h"
+#include "runtime/convert/fold_search.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -50,6 +51,11 @@ absl::StatusOr<Converter> Converter::Create(const Checkpoint& checkpoint,
       HiddenStates::Embed(config, WeightReader(checkpoint), calibration));
   if (converter.source_->tokens() == 0) {
     return absl::InvalidArgumentError("no text to calibrate on");
+  }
+  if (spec.freqfold == kFoldBySearch) {
+    ASSIGN_OR_RETURN(
+        converter.spec_.freqfold,
+        SearchFreqfold(checkpoint, config, calibration, spec, threads));
   }
   if (converter.sequential()) converter.converted_ = converter.source_;
   return converter;

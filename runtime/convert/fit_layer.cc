@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/convert/latent.h"
+#include "runtime/convert/shared_rope.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -33,6 +34,12 @@ absl::StatusOr<RopeSplit> SplitOf(const GqaWeights& w, const Moments& y,
   if (spec.method == ConversionMethod::kMha2Mla) {
     return SplitPerHead(w, inv_freq, rope, spec.select, pair_scores);
   }
+  if (spec.method == ConversionMethod::kXEcoMla) {
+    return SplitShared(w, inv_freq, rope);
+  }
+  if (spec.freqfold == kFoldPerLayer) {
+    return SplitByBestLadder(w, y, inv_freq, rope, kRopeWindow, spec.mixing);
+  }
   if (spec.freqfold > 0) {
     return SplitByLadder(w, y, inv_freq, rope, spec.freqfold, spec.mixing);
   }
@@ -40,19 +47,24 @@ absl::StatusOr<RopeSplit> SplitOf(const GqaWeights& w, const Moments& y,
                           kRopeWindow);
 }
 
+// An SVD of weights is a PCA of what they make of white noise.
+Moments WhiteNoise(const GqaWeights& w) {
+  const int n = w.hidden();
+  return {DoubleMatrix::Identity(n, n), DoubleVector::Zero(n)};
+}
+
 absl::StatusOr<Latent> LatentOf(const RopeSplit& split, const GqaWeights& w,
                                 const Moments& y, const ConversionSpec& spec,
                                 int rank) {
   switch (spec.method) {
     case ConversionMethod::kMha2Mla: {
-      // An SVD of weights is a PCA of what they make of white noise.
-      const int n = w.hidden();
-      const Moments noise{DoubleMatrix::Identity(n, n), DoubleVector::Zero(n)};
-      const Moments& of = spec.from_weights ? noise : y;
+      const Moments of = spec.from_weights ? WhiteNoise(w) : y;
       return spec.joint_svd
                  ? FitLatent(split, w, of, PlainMetric(split, w), rank)
                  : FitTwoLatents(split, w, of, rank);
     }
+    case ConversionMethod::kXEcoMla:
+      return FitLatent(split, w, WhiteNoise(w), PlainMetric(split, w), rank);
     case ConversionMethod::kTransMla:
       return FitLatent(split, w, y, BalancedMetric(split, w, y, spec.balance),
                        rank);
@@ -77,8 +89,12 @@ absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
   ASSIGN_OR_RETURN(const RopeSplit split,
                    SplitOf(w, y, inv_freq, spec, pair_scores));
   ASSIGN_OR_RETURN(const Latent latent, LatentOf(split, w, y, spec, rank));
-  return LayerFit{PackMla(w, split, latent),
-                  latent.spectrum.head(rank).sum() / latent.spectrum.sum()};
+  LayerFit fit{PackMla(w, split, latent),
+               latent.spectrum.head(rank).sum() / latent.spectrum.sum()};
+  if (spec.q_lora_rank > 0) {
+    RETURN_IF_ERROR(FactorQueries(w, split, y, spec.q_lora_rank, fit.weights));
+  }
+  return fit;
 }
 
 bool NeedsPairScores(const ConversionSpec& spec) {

@@ -57,11 +57,12 @@ absl::StatusOr<ordered_json> SourceConfig(const Checkpoint& checkpoint,
 ordered_json ExtendedConfig(ordered_json source,
                             const std::vector<MlaShape>& layers,
                             kernels::DType type) {
-  std::vector<int> ranks, ropes;
+  std::vector<int> ranks, ropes, q_ranks;
   ordered_json frequencies = ordered_json::array();
   for (const MlaShape& layer : layers) {
     ranks.push_back(layer.kv_lora_rank);
     ropes.push_back(layer.qk_rope_head_dim);
+    q_ranks.push_back(layer.q_lora_rank);
     frequencies.push_back(layer.inv_freq);
   }
   for (const char* field :
@@ -73,7 +74,8 @@ ordered_json ExtendedConfig(ordered_json source,
   source["model_type"] = absl::StrCat(kExtendedModelType, model_type);
   source["dtype"] = type == kernels::DType::kF32 ? "float32" : "bfloat16";
   source["attention_type"] = "mla";
-  source["q_lora_rank"] = nullptr;
+  source["q_lora_rank"] = PerLayer(q_ranks);
+  if (source["q_lora_rank"] == 0) source["q_lora_rank"] = nullptr;
   source["kv_lora_rank"] = PerLayer(ranks);
   source["qk_nope_head_dim"] = layers[0].qk_nope_head_dim;
   source["qk_rope_head_dim"] = PerLayer(ropes);

@@ -1,9 +1,33 @@
 // Tested by tests/runtime/convert_test.cc.
 #include "runtime/convert/mla_weights.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "absl/strings/str_cat.h"
+#include "runtime/status_macros.h"
+
 namespace mla::runtime {
+namespace {
+
+// Rows [nope | rope] per head, of rows that make plain queries.
+DoubleMatrix PackQueries(const GqaWeights& w, const RopeSplit& split,
+                         const DoubleMatrix& q) {
+  const int d = w.head_dim;
+  const int rope = static_cast<int>(split.k_rope.rows());
+  // MLA divides scores by the root of both dims, the model by head_dim's.
+  const double scale = std::sqrt((d + rope) / static_cast<double>(d));
+  DoubleMatrix packed(w.heads * (d + rope), q.cols());
+  for (int head = 0; head < w.heads; ++head) {
+    const auto from = q.middleRows(head * d, d);
+    packed.middleRows(head * (d + rope), d) = scale * from;
+    packed.middleRows(head * (d + rope) + d, rope) =
+        scale * (split.q_rope[head] * from);
+  }
+  return packed;
+}
+
+}  // namespace
 
 MlaWeights PackMla(const GqaWeights& w, const RopeSplit& split,
                    const Latent& latent) {
@@ -12,20 +36,11 @@ MlaWeights PackMla(const GqaWeights& w, const RopeSplit& split,
   const int rank = static_cast<int>(latent.down.rows());
   MlaWeights mla;
   mla.shape = {w.heads, rank, d, rope, d, split.inv_freq};
-  mla.q.resize(w.heads * (d + rope), w.hidden());
-  mla.q_bias.resize(mla.q.rows());
+  mla.q = PackQueries(w, split, w.q);
+  mla.q_bias = PackQueries(w, split, w.q_bias);
   mla.kv_b.resize(w.heads * 2 * d, rank);
-  // MLA divides scores by the root of both dims, the model by head_dim's.
-  const double scale = std::sqrt((d + rope) / static_cast<double>(d));
   mla.o_bias = w.o_bias;
   for (int head = 0; head < w.heads; ++head) {
-    const DoubleVector bias = w.q_bias.segment(head * d, d);
-    const int at = head * (d + rope);
-    mla.q.middleRows(at, d) = scale * w.q_head(head);
-    mla.q_bias.segment(at, d) = scale * bias;
-    mla.q.middleRows(at + d, rope) =
-        scale * (split.q_rope[head] * w.q_head(head));
-    mla.q_bias.segment(at + d, rope) = scale * (split.q_rope[head] * bias);
     const int kv_head = w.kv_head_of(head);
     mla.kv_b.middleRows(2 * head * d, d) =
         split.q_nope[head].transpose() * latent.key_up;
@@ -40,6 +55,22 @@ MlaWeights PackMla(const GqaWeights& w, const RopeSplit& split,
   mla.kv_a_bias.tail(rope) = split.k_rope_bias;
   mla.o = w.o;
   return mla;
+}
+
+absl::Status FactorQueries(const GqaWeights& w, const RopeSplit& split,
+                           const Moments& y, int rank, MlaWeights& mla) {
+  if (rank < 1 || rank > std::min(w.q.rows(), w.q.cols())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("q_lora_rank ", rank, ": must be from 1 to ",
+                     std::min(w.q.rows(), w.q.cols())));
+  }
+  ASSIGN_OR_RETURN(const Spectrum<DoubleMatrix> e,
+                   EigenOf(DoubleMatrix(w.q * y.second * w.q.transpose())));
+  const DoubleMatrix top = e.vectors.leftCols(rank);
+  mla.q_a = top.transpose() * w.q;
+  mla.q = PackQueries(w, split, top);
+  mla.shape.q_lora_rank = rank;
+  return absl::OkStatus();
 }
 
 }  // namespace mla::runtime

@@ -5,10 +5,9 @@
 #ifndef MLA_RUNTIME_CONVERT_MLA_WEIGHTS_H_
 #define MLA_RUNTIME_CONVERT_MLA_WEIGHTS_H_
 
-#include <map>
-#include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "runtime/convert/latent.h"
 #include "runtime/convert/rope_split.h"
 
@@ -21,11 +20,13 @@ struct MlaShape {
   int qk_rope_head_dim = 0;
   int v_head_dim = 0;
   std::vector<double> inv_freq;  // [qk_rope_head_dim / 2]
+  int q_lora_rank = 0;           // 0: queries are projected at once
 };
 
 struct MlaWeights {
   MlaShape shape;
-  DoubleMatrix q;     // per head [nope | rope]
+  DoubleMatrix q_a;   // [q_lora_rank, hidden]; empty: none
+  DoubleMatrix q;     // per head [nope | rope], of the input or of q_a's output
   DoubleMatrix kv_a;  // [latent | rope key]
   DoubleMatrix kv_b;  // per head [W_UK | W_UV]
   DoubleMatrix o;
@@ -34,6 +35,11 @@ struct MlaWeights {
 
 MlaWeights PackMla(const GqaWeights& w, const RopeSplit& split,
                    const Latent& latent);
+
+// Queries through the latent of `rank` that keeps most of their energy.
+// INVALID_ARGUMENT if there are not so many.
+absl::Status FactorQueries(const GqaWeights& w, const RopeSplit& split,
+                           const Moments& y, int rank, MlaWeights& mla);
 
 }  // namespace mla::runtime
 

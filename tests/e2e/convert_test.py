@@ -27,6 +27,8 @@ METHODS = {
     "sequential": "sequential:kv_lora_rank=20,qk_rope_head_dim=12",
     "ladder": "sequential:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
     "weighted": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
+    "mha2mla": "mha2mla:kv_lora_rank=20,qk_rope_head_dim=16,svd=split",
+    "queries": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,q_lora_rank=24,freqfold=4",
     "transmla": "transmla:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=2",
 }
 
@@ -87,7 +89,9 @@ def logits(config, tensors, ids):
         row = linear(y, p + "self_attn.kv_a_proj_with_mqa")
         latent, key = row[:, :rank], rope(row[:, rank:], frequencies=frequencies)
         up = (latent @ get(p + "self_attn.kv_b_proj.weight").T).reshape(len(ids), heads, nope + v_dim)
-        q = linear(y, p + "self_attn.q_proj").reshape(len(ids), heads, nope + turned)
+        low_rank = at(config["q_lora_rank"], layer)
+        q = (linear(linear(y, p + "self_attn.q_a_proj"), p + "self_attn.q_b_proj") if low_rank
+             else linear(y, p + "self_attn.q_proj")).reshape(len(ids), heads, nope + turned)
         out = [attend(np.concatenate([q[:, h, :nope], rope(q[:, h, nope:], frequencies=frequencies)], 1),
                       np.concatenate([up[:, h, :nope], key], 1), up[:, h, nope:],
                       (nope + turned) ** -0.5) for h in range(heads)]

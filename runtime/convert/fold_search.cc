@@ -1,0 +1,88 @@
+// Tested by tests/e2e/convert_test.py.
+#include "runtime/convert/fold_search.h"
+
+#include <limits>
+#include <numeric>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/convert/window_scorer.h"
+#include "runtime/status_macros.h"
+
+namespace mla::runtime {
+namespace {
+
+// One window of so many is held out.
+constexpr size_t kHeldOut = 4;
+
+absl::StatusOr<double> HeldOutNll(const Checkpoint& checkpoint,
+                                  const ModelConfig& config,
+                                  const Windows& fitted,
+                                  const Windows& held_out,
+                                  const ConversionSpec& spec, int threads) {
+  const WeightReader reader(checkpoint);
+  ASSIGN_OR_RETURN(HiddenStates states,
+                   HiddenStates::Embed(config, reader, held_out));
+  ASSIGN_OR_RETURN(Converter converter,
+                   Converter::Create(checkpoint, config, fitted, spec,
+                                     kernels::DType::kF32, threads));
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    ASSIGN_OR_RETURN(const ConvertedLayer converted, converter.Next());
+    ModelConfig now = config;
+    SetConverted(converted.weights.shape, layer, now);
+    const ConvertedTensors tensors(converted.weights, layer,
+                                   kernels::DType::kF32);
+    ASSIGN_OR_RETURN(
+        LayerRunner runner,
+        LayerRunner::Create(
+            now, layer,
+            WeightReader(checkpoint, tensors.prefix(), tensors.tensors()),
+            threads, states.longest()));
+    for (int i = 0; i < states.windows(); ++i) runner.Run(states.Window(i));
+  }
+  ASSIGN_OR_RETURN(const std::vector<double> nll,
+                   WindowNll(config, reader, held_out, states));
+  return std::accumulate(nll.begin(), nll.end(), 0.0) /
+         static_cast<double>(nll.size());
+}
+
+}  // namespace
+
+absl::StatusOr<int> SearchFreqfold(const Checkpoint& checkpoint,
+                                   const ModelConfig& config,
+                                   const Windows& calibration,
+                                   ConversionSpec spec, int threads) {
+  const int d = config.attention[0].head_dim;
+  if (d == 0 || d % spec.qk_rope_head_dim != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("qk_rope_head_dim ", spec.qk_rope_head_dim,
+                     ": must divide head_dim ", d, " for a ladder"));
+  }
+  Windows fitted, held_out;
+  for (size_t i = 0; i < calibration.size(); ++i) {
+    const bool held = calibration.size() < kHeldOut
+                          ? i + 1 == calibration.size()
+                          : i % kHeldOut == kHeldOut - 1;
+    (held ? held_out : fitted).push_back(calibration[i]);
+  }
+  if (fitted.empty()) {
+    return absl::InvalidArgumentError(
+        "freqfold=auto needs two windows of calibration text or more");
+  }
+  if (spec.method == ConversionMethod::kSequential) {
+    spec.method = ConversionMethod::kWeighted;
+  }
+  int best = d / spec.qk_rope_head_dim;
+  double least = std::numeric_limits<double>::infinity();
+  for (int fold = best; fold <= d / 2 && d / 2 % fold == 0; fold *= 2) {
+    spec.freqfold = fold;
+    ASSIGN_OR_RETURN(const double nll, HeldOutNll(checkpoint, config, fitted,
+                                                  held_out, spec, threads));
+    if (nll >= least) break;
+    best = fold;
+    least = nll;
+  }
+  return best;
+}
+
+}  // namespace mla::runtime
