@@ -27,8 +27,9 @@ METHODS = {
     "sequential": "sequential:kv_lora_rank=20,qk_rope_head_dim=12",
     "ladder": "sequential:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
     "weighted": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=4",
-    "mha2mla": "mha2mla:kv_lora_rank=20,qk_rope_head_dim=16,svd=split",
+    "mha2mla": "mha2mla:kv_lora_rank=20,qk_rope_head_dim=12,svd=split",
     "queries": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,q_lora_rank=24,freqfold=4",
+    "x-ecomla": "x-ecomla:kv_lora_rank=20,qk_rope_head_dim=16,q_lora_rank=32",
     "transmla": "transmla:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=2",
 }
 
@@ -39,11 +40,11 @@ def source(name):
     return GGUF if name == "gguf" else server_process.model_folder(name)
 
 
-def convert(model, folder, method, *flags):
+def convert(model, folder, method, *flags, windows=16):
     return subprocess.run(
         [server_process.BINARY, "convert", "--in", str(source(model)), "--out", str(folder),
          "--method", METHODS.get(method, method), "--calibration", str(TEXT),
-         "--window-tokens", str(WINDOW), "--calibration-tokens", str(16 * WINDOW),
+         "--window-tokens", str(WINDOW), "--calibration-tokens", str(windows * WINDOW),
          "--dtype", "f32", *flags], capture_output=True, text=True)
 
 
@@ -193,6 +194,19 @@ def test_what_cannot_be_converted_says_why(model, method, message, tmp_path):
     assert done.returncode == 1
     assert message in done.stderr
     assert not (tmp_path / "out/config.json").exists()
+
+
+def test_freqfold_is_searched_on_windows_that_were_held_out(tmp_path):
+    fit = "weighted:kv_lora_rank=20,qk_rope_head_dim=16,freqfold={}"
+    converted("qwen2", tmp_path / "auto", fit.format("auto"))
+    shards = lambda folder: {k: v for k, v in digests(folder).items() if k.endswith(".safetensors")}
+    given = []  # what the search can only choose from
+    for fold in (2, 4, 8, 16):
+        done = convert("qwen2", tmp_path / str(fold), fit.format(fold))
+        given += [shards(tmp_path / str(fold))] if done.returncode == 0 else []
+    assert len(given) >= 2 and given.count(shards(tmp_path / "auto")) == 1
+    done = convert("qwen2", tmp_path / "one", fit.format("auto"), windows=1)
+    assert done.returncode == 1 and "freqfold=auto needs two windows" in done.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):

@@ -15,7 +15,16 @@ TEST(ConversionSpec, ReadsWhatItPrints) {
         "transmla:kv_lora_rank=512,qk_rope_head_dim=64,freqfold=8,"
         "mixing=real,balance=2",
         "weighted:kv_lora_rank=88,qk_rope_head_dim=32,freqfold=4,"
-        "mixing=complex"}) {
+        "mixing=complex",
+        "weighted:kv_lora_rank=88,qk_rope_head_dim=32,q_lora_rank=64,"
+        "freqfold=layer,mixing=weighted",
+        "care:kv_lora_rank=88,qk_rope_head_dim=32,freqfold=auto,mixing=real",
+        "mha2mla:kv_lora_rank=96,qk_rope_head_dim=24,select=2-norm,svd=joint,"
+        "aware=weights",
+        "mha2mla:kv_lora_rank=96,qk_rope_head_dim=24,select=uniform,svd=split,"
+        "aware=activations",
+        "x-ecomla:kv_lora_rank=16,qk_rope_head_dim=32,q_lora_rank=400",
+        "exact:layout=heads", "exact:layout=single"}) {
     const auto spec = ParseConversionSpec(text);
     ASSERT_TRUE(spec.ok()) << spec.status();
     EXPECT_EQ(spec->ToString(), text);
@@ -43,6 +52,14 @@ TEST(ConversionSpec, ErrorsNameTheField) {
       {"sequential:kv_lora_rank=8,qk_rope_head_dim=4,feedback=2",
        "'feedback': '2'"},
       {"transmla:kv_lora_rank=8,qk_rope_head_dim=4", "needs freqfold"},
+      {"care:kv_lora_rank=8,qk_rope_head_dim=4,freqfold=best",
+       "'freqfold': 'best'"},
+      {"mha2mla:kv_lora_rank=8,qk_rope_head_dim=4,freqfold=4",
+       "'freqfold' is not known to mha2mla"},
+      {"mha2mla:kv_lora_rank=8,qk_rope_head_dim=4,select=best",
+       "'best' is not 2-norm or high or low or uniform"},
+      {"exact:kv_lora_rank=8", "'kv_lora_rank' is not known to exact"},
+      {"exact:layout=e1", "'layout': 'e1'"},
       {"sequential:kv_lora_rank=8,qk_rope_head_dim=4,mixing=real",
        "mixing must be weighted"},
   };
