@@ -24,7 +24,7 @@ enum class ConversionMethod {
 
 // No ladder: the RoPE components that matter most, at any frequency.
 inline constexpr int kSelectRope = 0;
-// In each layer, the ladder that loses least of the scores.
+// In each layer, the one whose attention comes nearest to the source's.
 inline constexpr int kFoldPerLayer = -1;
 // TransMLA's search: doubled while text that was held out reads better.
 inline constexpr int kFoldBySearch = -2;

@@ -1,6 +1,8 @@
 // Tested by tests/runtime/convert_test.cc.
 #include "runtime/convert/converter.h"
 
+#include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,8 @@ namespace {
 // Ridges, as shares of what is regressed on: for the inputs' drift and W_O.
 constexpr double kDriftRidge = 0.03;
 constexpr double kOutputRidge = 0.03;
+// About so many windows say which of several fits of a layer is nearest.
+constexpr int kComparedWindows = 4;
 
 DoubleMatrix AsMatrix(kernels::Rows x) {  // in columns
   DoubleMatrix m(x.cols, x.rows);
@@ -107,11 +111,60 @@ absl::StatusOr<ConvertedLayer> Converter::Fit(const std::vector<float>& norm,
     }
     pair_scores = norms.Scores(w);
   }
+  const std::vector<float>& inv_freq =
+      config_.ropes[config_.attention[layer_].rope].inv_freq;
+  ConversionSpec spec = spec_;
+  std::vector<int> folds = {spec.freqfold};
+  if (spec.freqfold == kFoldPerLayer) {
+    ASSIGN_OR_RETURN(folds, FoldsOf(w.head_dim, spec.qk_rope_head_dim));
+  }
+  ConvertedLayer best;
+  double least = std::numeric_limits<double>::infinity();
+  for (const int fold : folds) {
+    spec.freqfold = fold;
+    ASSIGN_OR_RETURN(LayerFit fit, FitLayer(w, y, inv_freq, spec,
+                                            spec_.kv_lora_rank, pair_scores));
+    double error = 0;
+    if (folds.size() > 1) {
+      ASSIGN_OR_RETURN(error, OutputError(fit.weights));
+    }
+    if (error >= least) continue;
+    least = error;
+    best = {layer_, std::move(fit.weights), fit.energy_kept};
+  }
+  return best;
+}
+
+absl::StatusOr<double> Converter::OutputError(const MlaWeights& weights) {
+  const ConvertedTensors tensors(weights, layer_, type_);
+  ModelConfig config = config_;
+  SetConverted(weights.shape, layer_, config);
   ASSIGN_OR_RETURN(
-      LayerFit fit,
-      FitLayer(w, y, config_.ropes[config_.attention[layer_].rope].inv_freq,
-               spec_, spec_.kv_lora_rank, pair_scores));
-  return ConvertedLayer{layer_, std::move(fit.weights), fit.energy_kept};
+      LayerRunner converted,
+      LayerRunner::Create(
+          config, layer_,
+          WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors()),
+          threads_, source_->longest()));
+  ASSIGN_OR_RETURN(
+      LayerRunner source,
+      LayerRunner::Create(config_, layer_, WeightReader(*checkpoint_), threads_,
+                          source_->longest()));
+  const auto output = [](LayerRunner& runner, kernels::Rows x) {
+    std::vector<float> scratch(x.data, x.data + size_t(x.rows) * x.cols);
+    x.data = scratch.data();
+    AttentionTap tap;
+    runner.RunAttention(x, &tap);
+    return tap.output;
+  };
+  HiddenStates& reached = sequential() ? *converted_ : *source_;
+  const int stride = std::max(1, source_->windows() / kComparedWindows);
+  double error = 0;
+  for (int i = 0; i < source_->windows(); i += stride) {
+    error += (output(converted, reached.Window(i)) -
+              output(source, source_->Window(i)))
+                 .squaredNorm();
+  }
+  return error;
 }
 
 // W_O by least squares: towards what the source's attention adds, and part of

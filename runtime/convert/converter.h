@@ -58,6 +58,8 @@ class Converter {
                                     const std::vector<float>& norm);
   absl::StatusOr<ConvertedLayer> Fit(const std::vector<float>& norm,
                                      const GqaWeights& w, const Moments& y);
+  // Of the attention's output on a few calibration windows, squared.
+  absl::StatusOr<double> OutputError(const MlaWeights& weights);
   absl::Status Correct(const std::vector<float>& norm, const Moments& y,
                        GqaWeights& w);
   absl::Status Refit(const DoubleMatrix& prior, MlaWeights& weights);

@@ -37,9 +37,6 @@ absl::StatusOr<RopeSplit> SplitOf(const GqaWeights& w, const Moments& y,
   if (spec.method == ConversionMethod::kXEcoMla) {
     return SplitShared(w, inv_freq, rope);
   }
-  if (spec.freqfold == kFoldPerLayer) {
-    return SplitByBestLadder(w, y, inv_freq, rope, kRopeWindow, spec.mixing);
-  }
   if (spec.freqfold > 0) {
     return SplitByLadder(w, y, inv_freq, rope, spec.freqfold, spec.mixing);
   }

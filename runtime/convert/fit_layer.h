@@ -19,7 +19,8 @@ struct LayerFit {
 };
 
 // `inv_freq`: [head_dim / 2], of the layer's RoPE. `rank`: of the latent.
-// `pair_scores`: PairNorms', of a spec that needs them; else ignored.
+// `spec`: its freqfold is a number. `pair_scores`: PairNorms', of a spec that
+// needs them; else ignored.
 absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
                                   absl::Span<const float> inv_freq,
                                   const ConversionSpec& spec, int rank,

@@ -48,16 +48,28 @@ absl::StatusOr<double> HeldOutNll(const Checkpoint& checkpoint,
 
 }  // namespace
 
+absl::StatusOr<std::vector<int>> FoldsOf(int head_dim, int rope_dim) {
+  std::vector<int> folds;
+  const int half = head_dim / 2;
+  const int collapse = head_dim % rope_dim == 0 ? head_dim / rope_dim : 0;
+  for (int fold = collapse; fold > 0 && fold <= half && half % fold == 0;
+       fold *= 2) {
+    folds.push_back(fold);
+  }
+  if (!folds.empty()) return folds;
+  return absl::InvalidArgumentError(absl::StrCat("qk_rope_head_dim ", rope_dim,
+                                                 ": no ladder has it in heads "
+                                                 "of ",
+                                                 head_dim));
+}
+
 absl::StatusOr<int> SearchFreqfold(const Checkpoint& checkpoint,
                                    const ModelConfig& config,
                                    const Windows& calibration,
                                    ConversionSpec spec, int threads) {
-  const int d = config.attention[0].head_dim;
-  if (d == 0 || d % spec.qk_rope_head_dim != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("qk_rope_head_dim ", spec.qk_rope_head_dim,
-                     ": must divide head_dim ", d, " for a ladder"));
-  }
+  ASSIGN_OR_RETURN(
+      const std::vector<int> folds,
+      FoldsOf(config.attention[0].head_dim, spec.qk_rope_head_dim));
   Windows fitted, held_out;
   for (size_t i = 0; i < calibration.size(); ++i) {
     const bool held = calibration.size() < kHeldOut
@@ -72,9 +84,9 @@ absl::StatusOr<int> SearchFreqfold(const Checkpoint& checkpoint,
   if (spec.method == ConversionMethod::kSequential) {
     spec.method = ConversionMethod::kWeighted;
   }
-  int best = d / spec.qk_rope_head_dim;
+  int best = 0;
   double least = std::numeric_limits<double>::infinity();
-  for (int fold = best; fold <= d / 2 && d / 2 % fold == 0; fold *= 2) {
+  for (const int fold : folds) {
     spec.freqfold = fold;
     ASSIGN_OR_RETURN(const double nll, HeldOutNll(checkpoint, config, fitted,
                                                   held_out, spec, threads));

@@ -7,10 +7,16 @@
 #ifndef MLA_RUNTIME_CONVERT_FOLD_SEARCH_H_
 #define MLA_RUNTIME_CONVERT_FOLD_SEARCH_H_
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "runtime/convert/converter.h"
 
 namespace mla::runtime {
+
+// The folds that give heads a ladder of rope_dim, smallest first.
+// INVALID_ARGUMENT if there is none.
+absl::StatusOr<std::vector<int>> FoldsOf(int head_dim, int rope_dim);
 
 // The spec's freqfold. Sequential conversions are searched in one shot.
 absl::StatusOr<int> SearchFreqfold(const Checkpoint& checkpoint,

@@ -196,63 +196,6 @@ class Turning {
   const int window_;
 };
 
-// A ladder's components, those that turn and those that no longer do.
-struct Ladder {
-  std::vector<Component> turning;
-  std::vector<Component> still;
-};
-
-absl::StatusOr<Ladder> LadderOf(const GqaWeights& w, const Moments& y,
-                                const std::vector<DoubleMatrix>& queries,
-                                absl::Span<const float> inv_freq, int rope_dim,
-                                int fold, Mixing mixing) {
-  const int collapse = w.head_dim / rope_dim;
-  Ladder ladder;
-  for (int first = 0; first < w.head_dim / 2; first += fold) {
-    ASSIGN_OR_RETURN(std::vector<Component> components,
-                     Mix(w, y, queries, first, fold, mixing));
-    for (int t = 0; t < static_cast<int>(components.size()); ++t) {
-      if (t < fold / collapse) {
-        components[t].inv_freq = inv_freq[first + t * collapse];
-        ladder.turning.push_back(std::move(components[t]));
-      } else {
-        ladder.still.push_back(std::move(components[t]));
-      }
-    }
-  }
-  return ladder;
-}
-
-// Of the energy of scores, what is lost where components turn otherwise than
-// the frequencies they are made of.
-double LossOf(const Ladder& ladder, absl::Span<const float> inv_freq,
-              const Turning& turned) {
-  double lost = 0;
-  for (const auto* components : {&ladder.turning, &ladder.still}) {
-    for (const Component& c : *components) {
-      for (int f = 0; f < c.count; ++f) {
-        lost +=
-            c.energy * c.share[f] * turned(inv_freq[c.first + f] - c.inv_freq);
-      }
-    }
-  }
-  return lost;
-}
-
-absl::Status CheckLadder(const GqaWeights& w, int rope_dim, int fold) {
-  const int half = w.head_dim / 2;
-  const int collapse = rope_dim > 0 ? w.head_dim / rope_dim : 0;
-  if (rope_dim >= 2 && collapse * rope_dim == w.head_dim && fold >= 1 &&
-      fold % collapse == 0 && half % fold == 0) {
-    return absl::OkStatus();
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "qk_rope_head_dim ", rope_dim, " and freqfold ", fold,
-      " do not fit heads of ", w.head_dim,
-      ": the first must divide them, the second half of them, and their "
-      "product must be a multiple of head_dim"));
-}
-
 }  // namespace
 
 DoubleMatrix MomentOf(const DoubleMatrix& w, const DoubleVector& bias,
@@ -266,34 +209,31 @@ DoubleMatrix MomentOf(const DoubleMatrix& w, const DoubleVector& bias,
 absl::StatusOr<RopeSplit> SplitByLadder(const GqaWeights& w, const Moments& y,
                                         absl::Span<const float> inv_freq,
                                         int rope_dim, int fold, Mixing mixing) {
-  RETURN_IF_ERROR(CheckLadder(w, rope_dim, fold));
-  ASSIGN_OR_RETURN(
-      const Ladder ladder,
-      LadderOf(w, y, QueryMoments(w, y), inv_freq, rope_dim, fold, mixing));
-  return Assemble(w, ladder.turning, ladder.still);
-}
-
-absl::StatusOr<RopeSplit> SplitByBestLadder(const GqaWeights& w,
-                                            const Moments& y,
-                                            absl::Span<const float> inv_freq,
-                                            int rope_dim, int window,
-                                            Mixing mixing) {
   const int half = w.head_dim / 2;
-  int fold = rope_dim > 0 ? w.head_dim / rope_dim : 0;  // the collapse
-  RETURN_IF_ERROR(CheckLadder(w, rope_dim, fold));
-  const std::vector<DoubleMatrix> queries = QueryMoments(w, y);
-  const Turning turned(window);
-  Ladder best;
-  double least = 0;
-  for (; fold <= half && half % fold == 0; fold *= 2) {
-    ASSIGN_OR_RETURN(Ladder ladder,
-                     LadderOf(w, y, queries, inv_freq, rope_dim, fold, mixing));
-    const double lost = LossOf(ladder, inv_freq, turned);
-    if (!best.turning.empty() && lost >= least) continue;
-    best = std::move(ladder);
-    least = lost;
+  const int collapse = rope_dim > 0 ? w.head_dim / rope_dim : 0;
+  if (rope_dim < 2 || collapse * rope_dim != w.head_dim || fold < 1 ||
+      fold % collapse != 0 || half % fold != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "qk_rope_head_dim ", rope_dim, " and freqfold ", fold,
+        " do not fit heads of ", w.head_dim,
+        ": the first must divide them, the second half of them, and their "
+        "product must be a multiple of head_dim"));
   }
-  return Assemble(w, best.turning, best.still);
+  const std::vector<DoubleMatrix> queries = QueryMoments(w, y);
+  std::vector<Component> turning, still;
+  for (int first = 0; first < half; first += fold) {
+    ASSIGN_OR_RETURN(std::vector<Component> components,
+                     Mix(w, y, queries, first, fold, mixing));
+    for (int t = 0; t < static_cast<int>(components.size()); ++t) {
+      if (t < fold / collapse) {
+        components[t].inv_freq = inv_freq[first + t * collapse];
+        turning.push_back(std::move(components[t]));
+      } else {
+        still.push_back(std::move(components[t]));
+      }
+    }
+  }
+  return Assemble(w, turning, still);
 }
 
 absl::StatusOr<RopeSplit> SplitBySelection(

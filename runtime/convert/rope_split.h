@@ -51,14 +51,6 @@ absl::StatusOr<RopeSplit> SplitByLadder(const GqaWeights& w, const Moments& y,
                                         absl::Span<const float> inv_freq,
                                         int rope_dim, int fold, Mixing mixing);
 
-// The ladder of the fold that loses least of the scores, as far as distances up
-// to `window` tokens turn them.
-absl::StatusOr<RopeSplit> SplitByBestLadder(const GqaWeights& w,
-                                            const Moments& y,
-                                            absl::Span<const float> inv_freq,
-                                            int rope_dim, int window,
-                                            Mixing mixing);
-
 // The R/2 components whose scores would lose most without RoPE keep turning,
 // wherever they are, each with the frequency that keeps most. `groups`: sizes,
 // from the highest frequency on. Distances up to `window` tokens count.

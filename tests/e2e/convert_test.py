@@ -205,6 +205,10 @@ def test_freqfold_is_searched_on_windows_that_were_held_out(tmp_path):
         done = convert("qwen2", tmp_path / str(fold), fit.format(fold))
         given += [shards(tmp_path / str(fold))] if done.returncode == 0 else []
     assert len(given) >= 2 and given.count(shards(tmp_path / "auto")) == 1
+    # Layer by layer, each is one of theirs too.
+    converted("qwen2", tmp_path / "layer", fit.format("layer"))
+    for name, digest in shards(tmp_path / "layer").items():
+        assert digest in [g[name] for g in given]
     done = convert("qwen2", tmp_path / "one", fit.format("auto"), windows=1)
     assert done.returncode == 1 and "freqfold=auto needs two windows" in done.stderr
 

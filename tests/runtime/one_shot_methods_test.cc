@@ -240,24 +240,6 @@ TEST(QueryLatent, KeepsTheLargestSingularValuesOfTheQueries) {
               kTolerance * s.squaredNorm());
 }
 
-// Where the keys of all heads are one, in one frequency, a group of one keeps
-// all of it, and larger ones only blur it.
-TEST(FreqFold, PerLayerTakesTheFoldThatTurnsAsTheSourceDoes) {
-  Layer layer;
-  for (int row = 0; row < layer.w.k.rows(); ++row) {
-    layer.w.k.row(row) = layer.w.k.row(row % layer.w.head_dim);
-  }
-  layer.w.k_bias.setZero();
-  // A component for every frequency: nothing stands still.
-  const auto best =
-      SplitByBestLadder(layer.w, layer.moments, layer.f, layer.w.head_dim, 1024,
-                        Mixing::kWeighted);
-  ASSERT_TRUE(best.ok()) << best.status();
-  EXPECT_LT(Largest(PartialRopeOutput(layer.w, *best, layer.y) -
-                    GqaOutput(layer.w, layer.f, layer.y)),
-            1e-6);
-}
-
 TEST(OneShotMethods, SizesThatDoNotFitAreRefused) {
   const Layer layer;
   for (const char* text :
@@ -268,7 +250,7 @@ TEST(OneShotMethods, SizesThatDoNotFitAreRefused) {
         "mha2mla:kv_lora_rank=74,qk_rope_head_dim=12,svd=split",
         "x-ecomla:kv_lora_rank=20,qk_rope_head_dim=16",
         "x-ecomla:kv_lora_rank=20,qk_rope_head_dim=6",
-        "care:kv_lora_rank=20,qk_rope_head_dim=6,freqfold=layer",
+        "care:kv_lora_rank=20,qk_rope_head_dim=6,freqfold=4",
         "care:kv_lora_rank=20,qk_rope_head_dim=8,freqfold=4,q_lora_rank=41"}) {
     EXPECT_EQ(layer.Fit(text).status().code(),
               absl::StatusCode::kInvalidArgument)
