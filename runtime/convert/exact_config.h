@@ -14,8 +14,8 @@ namespace mla::runtime {
 // The narrowest type that holds every weight of the checkpoint as it is.
 kernels::DType ExactType(const Checkpoint& checkpoint);
 
-// The source's config, or for a GGUF file one of the same architecture, which
-// transformers loads too, unless the file lists RoPE frequencies of its own.
+// The source's config, or for a GGUF file one of the same architecture,
+// in fields that others read too unless its RoPE has frequencies of its own.
 // `single_latent`: serve all heads' keys and values as one latent; others do
 // not know the field, and need not.
 absl::StatusOr<nlohmann::ordered_json> ExactConfig(const Checkpoint& checkpoint,
