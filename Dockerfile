@@ -22,7 +22,8 @@ LABEL org.opencontainers.image.title="mlaserve" \
 
 COPY --from=build /src/deploy/install_packages.sh /tmp/
 RUN /tmp/install_packages.sh runtime && rm -rf /var/lib/apt/lists/* /tmp/*
-COPY --from=build /src/LICENSE /usr/share/doc/mlaserve/
+COPY --from=build /src/LICENSE /src/runtime/convert/calibration_text/NOTICE.md \
+     /src/runtime/convert/calibration_text/LICENSES.txt /usr/share/doc/mlaserve/
 COPY --from=build /src/build/release/bin/mlaserve /usr/local/bin/
 
 # By default the server listens on loopback, which nobody outside a container

@@ -1,15 +1,12 @@
 // Tested by tests/e2e/convert_test.py.
 #include "runtime/convert/convert_model.h"
 
-#include <openssl/evp.h>
-
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -18,6 +15,7 @@
 #include "runtime/checkpoint/safetensors_writer.h"
 #include "runtime/convert/converter.h"
 #include "runtime/convert/folder_config.h"
+#include "runtime/convert/sha256.h"
 #include "runtime/cpu_count.h"
 #include "runtime/json.h"
 #include "runtime/loaded_model.h"
@@ -107,14 +105,6 @@ std::string ShardName(int layer) {
 }
 constexpr char kModelShard[] = "model-embeddings.safetensors";
 
-std::string Sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  return absl::BytesToHexString(
-      std::string(reinterpret_cast<const char*>(digest), size));
-}
-
 // What makes a conversion what it is: a folder with another one is not resumed.
 ordered_json Provenance(const ConvertOptions& options, const Windows& windows) {
   const std::filesystem::path in(options.in);
@@ -164,7 +154,7 @@ class Conversion {
           "the model has no tokenizer to read calibration text with");
     }
     ASSIGN_OR_RETURN(const Windows windows,
-                     ReadCalibration(options_.calibration, *text.tokenizer));
+                     ReadCalibration(options_.calibration, text));
     RETURN_IF_ERROR(OpenFolder(Provenance(options_, windows)));
     const int threads = options_.threads > 0 ? options_.threads : UsableCpus();
     ASSIGN_OR_RETURN(Converter converter,

@@ -11,6 +11,7 @@
 #include "runtime/convert/convert_model.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
+#include "server/conversion_flags.h"
 
 namespace mla::server {
 namespace {
@@ -65,21 +66,7 @@ void AddConvert(CLI::App& parent, int& exit_code) {
   command->add_option("--out", options->out, "Folder to write")->required();
   command->add_option("--method", *method, runtime::kConversionSpecHelp)
       ->required();
-  command
-      ->add_option("--calibration", options->calibration.files,
-                   "UTF-8 texts like those that the model will serve: several "
-                   "kinds rather than much of one")
-      ->required();
-  command
-      ->add_option("--calibration-tokens", options->calibration.tokens,
-                   "How many tokens of them to use, evenly spread")
-      ->check(CLI::Range(2, 1 << 24))
-      ->capture_default_str();
-  command
-      ->add_option("--window-tokens", options->calibration.window_tokens,
-                   "Tokens that are read as one text")
-      ->check(CLI::Range(2, 1 << 16))
-      ->capture_default_str();
+  AddCalibrationFlags(*command, options->calibration);
   command->add_option("--dtype", options->type, "Weights to write: bf16 or f32")
       ->transform(CLI::CheckedTransformer(std::map<std::string, DType>{
           {"bf16", DType::kBF16}, {"f32", DType::kF32}}))
