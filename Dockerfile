@@ -33,8 +33,8 @@ ENV MLA_GRPC_LISTEN=0.0.0.0:50051 \
     MLA_MODEL=/models
 EXPOSE 50051 8080
 
-# Nothing is written anywhere: the root file system may be read-only. The number
-# lets Kubernetes check runAsNonRoot.
+# Nothing is written anywhere, but by --convert into its cache: the root file
+# system may be read-only. The number lets Kubernetes check runAsNonRoot.
 USER 10001:10001
 
 # Healthy is ready: the model is loaded and warm, and no drain has begun. gRPC

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "absl/time/clock.h"
 #include "runtime/checkpoint/atomic_file.h"
 #include "runtime/checkpoint/safetensors_index.h"
 #include "runtime/checkpoint/safetensors_writer.h"
@@ -113,7 +114,8 @@ ordered_json Provenance(const ConvertOptions& options, const Windows& windows) {
     for (const int32_t id : window) absl::StrAppend(&ids, id, " ");
     absl::StrAppend(&ids, "\n");
   }
-  return {{"source", in.has_filename() ? in.filename().string()
+  return {{"converter", kConverterVersion},
+          {"source", in.has_filename() ? in.filename().string()
                                        : in.parent_path().filename().string()},
           {"method", options.spec.ToString()},
           {"dtype", kernels::Name(options.type)},
@@ -223,12 +225,17 @@ class Conversion {
                        absl::StrCat("model.layers.", layer, ".self_attn."),
                        shard->tensors())));
       progress.energy_kept = done_[layer].value("energy_kept", 0.0);
+      resumed_ = layer + 1;
     } else {
+      if (resumed_ == layer) begun_ = absl::Now();
       ASSIGN_OR_RETURN(const ConvertedLayer converted, converter.Next());
       progress.resumed = false;
       progress.energy_kept = converted.energy_kept;
       shape = converted.weights.shape;
       RETURN_IF_ERROR(WriteLayer(layer, converted.weights));
+      progress.seconds_left = absl::ToDoubleSeconds(absl::Now() - begun_) /
+                              (layer + 1 - resumed_) *
+                              (config_.num_layers - layer - 1);
     }
     shapes_.push_back(shape);
     state_["layers"].push_back(ToJson(shape, progress.energy_kept));
@@ -332,6 +339,8 @@ class Conversion {
   std::vector<MlaShape> shapes_;
   ordered_json state_;
   nlohmann::json done_;
+  int resumed_ = 0;   // layers that were there already
+  absl::Time begun_;  // when the first other one was
 };
 
 }  // namespace

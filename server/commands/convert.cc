@@ -23,23 +23,16 @@ int Run(runtime::ConvertOptions& options, const std::string& method) {
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
   const absl::Time start = absl::Now();
-  absl::Time first = start;  // when layers began to be converted
-  int resumed = 0;
   options.progress = [&](const runtime::ConvertProgress& p) {
     if (p.resumed) {
-      resumed = p.layer;
-      first = absl::Now();
       std::cerr << absl::StrFormat("layer %d of %d was there already\n",
                                    p.layer, p.layers);
       return;
     }
-    const absl::Duration spent = absl::Now() - first;
-    const double left = absl::ToDoubleSeconds(spent) / (p.layer - resumed) *
-                        (p.layers - p.layer);
     std::cerr << absl::StrFormat(
         "layer %d of %d: the latent keeps %.1f %%; %.0f s, about %.0f s left\n",
         p.layer, p.layers, 100 * p.energy_kept,
-        absl::ToDoubleSeconds(absl::Now() - start), left);
+        absl::ToDoubleSeconds(absl::Now() - start), p.seconds_left);
   };
   const absl::Status status = runtime::ConvertModel(options);
   if (!status.ok()) return Fail("convert", status);
