@@ -124,6 +124,17 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
     ASSIGN_OR_RETURN(config, TranslateConfig(checkpoint, std::move(config)));
     return ModelConfigFromHuggingFace(config);
   }
+  // Written by gguf_export.cc: the whole config is one of its values.
+  ASSIGN_OR_RETURN(const std::string_view architecture,
+                   checkpoint.gguf()->GetString("general.architecture"));
+  if (architecture.substr(0, sizeof(kExtendedModelType) - 1) ==
+      kExtendedModelType) {
+    ASSIGN_OR_RETURN(const std::string_view text,
+                     checkpoint.gguf()->GetString(
+                         absl::StrCat(std::string(architecture), ".config")));
+    ASSIGN_OR_RETURN(const json config, ParseJson(text));
+    return ModelConfigFromHuggingFace(config);
+  }
   std::vector<float> divisors;
   if (const TensorView* tensor = checkpoint.Find("rope_freqs.weight")) {
     if (tensor->Elements() > 65536) {

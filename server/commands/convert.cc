@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "runtime/convert/convert_model.h"
+#include "runtime/convert/gguf_export.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
 #include "server/conversion_flags.h"
@@ -18,10 +19,15 @@ namespace {
 
 using kernels::DType;
 
-int Run(runtime::ConvertOptions& options, const std::string& method) {
+int Run(runtime::ConvertOptions& options, const std::string& method,
+        const std::string& gguf) {
   const auto spec = runtime::ParseConversionSpec(method);
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
+  if (!gguf.empty()) {
+    const absl::Status possible = runtime::CheckGgufSource(options.in);
+    if (!possible.ok()) return Fail("convert", possible);
+  }
   const absl::Time start = absl::Now();
   options.progress = [&](const runtime::ConvertProgress& p) {
     if (p.resumed) {
@@ -34,7 +40,10 @@ int Run(runtime::ConvertOptions& options, const std::string& method) {
         p.layer, p.layers, 100 * p.energy_kept,
         absl::ToDoubleSeconds(absl::Now() - start), p.seconds_left);
   };
-  const absl::Status status = runtime::ConvertModel(options);
+  absl::Status status = runtime::ConvertModel(options);
+  if (status.ok() && !gguf.empty()) {
+    status = runtime::WriteGguf(options.out, options.in, gguf);
+  }
   if (!status.ok()) return Fail("convert", status);
   std::cout << absl::StrFormat(
       "%s: converted in %.0f s; serve it with "
@@ -48,6 +57,7 @@ int Run(runtime::ConvertOptions& options, const std::string& method) {
 void AddConvert(CLI::App& parent, int& exit_code) {
   const auto options = std::make_shared<runtime::ConvertOptions>();
   const auto method = std::make_shared<std::string>();
+  const auto gguf = std::make_shared<std::string>();
   CLI::App* command = parent.add_subcommand(
       "convert",
       "Convert a GQA model to multi-head latent attention, with a smaller "
@@ -60,6 +70,9 @@ void AddConvert(CLI::App& parent, int& exit_code) {
   command->add_option("--method", *method, runtime::kConversionSpecHelp)
       ->required();
   AddCalibrationFlags(*command, options->calibration);
+  command->add_option(
+      "--gguf", *gguf,
+      "Also write all of it as this one GGUF file, for mlaserve only");
   command->add_option("--dtype", options->type, "Weights to write: bf16 or f32")
       ->transform(CLI::CheckedTransformer(std::map<std::string, DType>{
           {"bf16", DType::kBF16}, {"f32", DType::kF32}}))
@@ -69,8 +82,9 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->callback(
-      [options, method, &exit_code] { exit_code = Run(*options, *method); });
+  command->callback([options, method, gguf, &exit_code] {
+    exit_code = Run(*options, *method, *gguf);
+  });
 }
 
 }  // namespace mla::server
