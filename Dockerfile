@@ -22,7 +22,8 @@ LABEL org.opencontainers.image.title="mlaserve" \
 
 COPY --from=build /src/deploy/install_packages.sh /tmp/
 RUN /tmp/install_packages.sh runtime && rm -rf /var/lib/apt/lists/* /tmp/*
-COPY --from=build /src/LICENSE /usr/share/doc/mlaserve/
+COPY --from=build /src/LICENSE /src/runtime/convert/calibration_text/NOTICE.md \
+     /src/runtime/convert/calibration_text/LICENSES.txt /usr/share/doc/mlaserve/
 COPY --from=build /src/build/release/bin/mlaserve /usr/local/bin/
 
 # By default the server listens on loopback, which nobody outside a container
@@ -32,8 +33,8 @@ ENV MLA_GRPC_LISTEN=0.0.0.0:50051 \
     MLA_MODEL=/models
 EXPOSE 50051 8080
 
-# Nothing is written anywhere: the root file system may be read-only. The number
-# lets Kubernetes check runAsNonRoot.
+# Nothing is written anywhere, but by --convert into its cache: the root file
+# system may be read-only. The number lets Kubernetes check runAsNonRoot.
 USER 10001:10001
 
 # Healthy is ready: the model is loaded and warm, and no drain has begun. gRPC

@@ -45,12 +45,6 @@ absl::StatusOr<std::unique_ptr<Backend>> NewBackend(
       absl::StrCat("backend '", options.backend, "' is not one of ", known));
 }
 
-std::string NameOf(const std::string& path) {
-  std::filesystem::path p(path);
-  if (!p.has_filename()) p = p.parent_path();  // "folder/"
-  return p.extension() == ".gguf" ? p.stem() : p.filename();
-}
-
 absl::StatusOr<TextModel> LoadText(const Checkpoint& checkpoint,
                                    const ModelConfig& config) {
   ASSIGN_OR_RETURN(TextModel text,
@@ -130,6 +124,17 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
     ASSIGN_OR_RETURN(config, TranslateConfig(checkpoint, std::move(config)));
     return ModelConfigFromHuggingFace(config);
   }
+  // Written by gguf_export.cc: the whole config is one of its values.
+  ASSIGN_OR_RETURN(const std::string_view architecture,
+                   checkpoint.gguf()->GetString("general.architecture"));
+  if (architecture.substr(0, sizeof(kExtendedModelType) - 1) ==
+      kExtendedModelType) {
+    ASSIGN_OR_RETURN(const std::string_view text,
+                     checkpoint.gguf()->GetString(
+                         absl::StrCat(std::string(architecture), ".config")));
+    ASSIGN_OR_RETURN(const json config, ParseJson(text));
+    return ModelConfigFromHuggingFace(config);
+  }
   std::vector<float> divisors;
   if (const TensorView* tensor = checkpoint.Find("rope_freqs.weight")) {
     if (tensor->Elements() > 65536) {
@@ -144,12 +149,18 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
                              !reader.Has("lm_head.weight"));
 }
 
+std::string ModelName(const std::string& path) {
+  std::filesystem::path p(path);
+  if (!p.has_filename()) p = p.parent_path();  // "folder/"
+  return p.extension() == ".gguf" ? p.stem() : p.filename();
+}
+
 absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
     const std::string& path, const LoadOptions& options) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
                    Checkpoint::Open(path));
   auto loaded = std::make_unique<LoadedModel>();
-  loaded->name = NameOf(path);
+  loaded->name = ModelName(path);
   ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
   ASSIGN_OR_RETURN(TextModel text, LoadText(*checkpoint, loaded->config));
   loaded->tokenizer = std::move(text.tokenizer);

@@ -36,7 +36,7 @@ class LoadedModel {
   static absl::StatusOr<std::unique_ptr<LoadedModel>> Load(
       const std::string& path, const LoadOptions& options);
 
-  std::string name;  // the path's last component, without .gguf
+  std::string name;  // ModelName(path)
   ModelConfig config;
   std::unique_ptr<Tokenizer> tokenizer;  // null: token ids only
   // As in TextModel: NOT_FOUND, or why it cannot be used.
@@ -45,6 +45,9 @@ class LoadedModel {
   std::vector<int32_t> eos_token_ids;
   std::unique_ptr<Model> model;
 };
+
+// What a model is called: its path's last component, without .gguf.
+std::string ModelName(const std::string& path);
 
 // The config of an opened checkpoint, without its weights.
 absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint);

@@ -60,6 +60,14 @@ constexpr std::pair<const char*, const char*> kMlraNames[] = {
     {".mlp.down_proj.", ".mlp.c_proj."},
 };
 
+template <typename Names>
+std::string Translated(std::string name, const Names& names) {
+  for (const auto& [from, to] : names) {
+    absl::StrReplaceAll({{from, to}}, &name);
+  }
+  return name;
+}
+
 constexpr int kFp8Block = 128;  // DeepSeek-V3, 2412.19437, section 3.3.2
 
 absl::Status WrongShape(const std::string& name, const TensorView& tensor,
@@ -80,6 +88,10 @@ absl::Status CheckWeightType(const std::string& name, kernels::DType type) {
 
 }  // namespace
 
+std::string GgufTensorName(const std::string& name) {
+  return Translated(name, kGgufNames);
+}
+
 void WeightMatrix::ReadRow(int row, float* dst) const {
   kernels::Dequantize(type_, data_ + row * row_bytes_, cols_, dst);
   if (scales_ == nullptr) return;
@@ -95,14 +107,10 @@ absl::StatusOr<const TensorView*> WeightReader::Find(
     return absl::NotFoundError(absl::StrCat("no tensor '", name, "'"));
   }
   std::string own = name;
-  const auto translate = [&own](const auto& names) {
-    for (const auto& [from, to] : names)
-      absl::StrReplaceAll({{from, to}}, &own);
-  };
   if (checkpoint_.format() == CheckpointFormat::kGguf) {
-    translate(kGgufNames);
+    own = GgufTensorName(name);
   } else if (checkpoint_.Find("transformer.h.0.attn.c_proj.weight")) {
-    translate(kMlraNames);
+    own = Translated(name, kMlraNames);
   }
   return checkpoint_.Get(own);
 }

@@ -16,6 +16,10 @@
 
 namespace mla::runtime {
 
+// What GGUF calls the tensor that Hugging Face calls `name`, with "%d" for an
+// expert's number.
+std::string GgufTensorName(const std::string& name);
+
 // A checked matrix [rows, cols] whose rows are converted when they are read.
 class WeightMatrix {
  public:

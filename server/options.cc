@@ -3,7 +3,10 @@
 
 #include <CLI/CLI.hpp>
 #include <limits>
+#include <string>
 
+#include "runtime/convert/conversion_spec.h"
+#include "server/conversion_flags.h"
 #include "server/load_flags.h"
 
 namespace mla::server {
@@ -24,6 +27,24 @@ void AddModelFlags(CLI::App& command, ServeOptions& options) {
       ->envname("MLA_MODEL_NAME")
       ->group("Model");
   AddLoadFlags(command, options.load);
+}
+
+void AddConversionFlags(CLI::App& command, ServeOptions& options) {
+  constexpr char kGroup[] = "Conversion";
+  command
+      .add_option("--convert", options.convert,
+                  std::string("Convert the model first, or take it from the "
+                              "cache: ") +
+                      runtime::kConversionSpecHelp)
+      ->envname("MLA_CONVERT")
+      ->group(kGroup);
+  command
+      .add_option("--convert-cache", options.convert_cache,
+                  "Folder where converted models are kept "
+                  "[$XDG_CACHE_HOME or ~/.cache, mlaserve/converted]")
+      ->envname("MLA_CONVERT_CACHE")
+      ->group(kGroup);
+  AddCalibrationFlags(command, options.calibration);
 }
 
 void AddCacheFlags(CLI::App& command, ServeOptions& options) {
@@ -132,6 +153,7 @@ void AddServeFlags(CLI::App& command, ServeOptions& options) {
   command.option_defaults()->multi_option_policy(
       CLI::MultiOptionPolicy::TakeLast);
   AddModelFlags(command, options);
+  AddConversionFlags(command, options);
   AddCacheFlags(command, options);
   AddSchedulerFlags(command, options);
   AddListenerFlags(command, options);

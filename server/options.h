@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "runtime/convert/calibration.h"
 #include "runtime/engine.h"
 #include "runtime/loaded_model.h"
 
@@ -18,6 +19,11 @@ namespace mla::server {
 struct ServeOptions {
   std::string model;       // a Hugging Face folder or a .gguf file
   std::string model_name;  // what clients call it; empty: from the path
+  // How to convert the model before it is served, as ConversionSpec spells it;
+  // empty: not. It is then kept in the cache, of its default place if empty.
+  std::string convert;
+  std::string convert_cache;
+  runtime::CalibrationOptions calibration;
   runtime::LoadOptions load;
   runtime::EngineOptions engine;
 

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "runtime/convert/conversion_cache.h"
 #include "runtime/metrics.h"
 #include "runtime/status_macros.h"
 #include "server/address.h"
@@ -34,6 +36,7 @@ class ServingImpl final : public Serving {
   explicit ServingImpl(const ServeOptions& options) : options_(options) {}
 
   absl::Status Start(const std::function<void()>& before_ready) {
+    RETURN_IF_ERROR(ReadConversion());
     RETURN_IF_ERROR(OpenHttp());
     RETURN_IF_ERROR(LoadModel());
     RETURN_IF_ERROR(StartEngine());
@@ -65,6 +68,17 @@ class ServingImpl final : public Serving {
   runtime::Engine& engine() override { return *engine_; }
 
  private:
+  // Before anything is opened: a wrong flag is the caller's to see at once.
+  absl::Status ReadConversion() {
+    if (!options_.convert.empty()) {
+      ASSIGN_OR_RETURN(conversion_,
+                       runtime::ParseConversionSpec(options_.convert));
+    } else if (!options_.calibration.files.empty()) {
+      return absl::InvalidArgumentError("--calibration needs --convert");
+    }
+    return absl::OkStatus();
+  }
+
   // First, so that probes are answered while a large model loads.
   absl::Status OpenHttp() {
     const auto collect = [this] {
@@ -83,19 +97,47 @@ class ServingImpl final : public Serving {
   }
 
   absl::Status LoadModel() {
-    Log().info("loading model={}", options_.model);
+    ASSIGN_OR_RETURN(const std::string path, Convert());
+    Log().info("loading model={}", path);
     const absl::Time start = absl::Now();
     runtime::LoadOptions load = options_.load;
     load.model.max_step_tokens = options_.engine.max_step_tokens;
     load.model.max_logit_rows = options_.engine.max_running;
     load.progress = LogProgress();
-    ASSIGN_OR_RETURN(model_, runtime::LoadedModel::Load(options_.model, load));
-    if (!options_.model_name.empty()) model_->name = options_.model_name;
+    ASSIGN_OR_RETURN(model_, runtime::LoadedModel::Load(path, load));
+    model_->name = options_.model_name.empty()
+                       ? runtime::ModelName(options_.model)
+                       : options_.model_name;
     Log().info("loaded name={} architecture={} parameters={} seconds={:.2f}",
                model_->name, model_->config.architecture,
                model_->config.Parameters(),
                absl::ToDoubleSeconds(absl::Now() - start));
     return absl::OkStatus();
+  }
+
+  // The path of what is to be loaded.
+  absl::StatusOr<std::string> Convert() {
+    if (!conversion_) return options_.model;
+    const std::string method = conversion_->ToString();
+    Log().info("converting model={} method={}", options_.model, method);
+    runtime::ConvertOptions convert;
+    convert.in = options_.model;
+    convert.spec = *conversion_;
+    convert.calibration = options_.calibration;
+    convert.type = options_.load.model.weights_dtype;
+    convert.threads = options_.load.threads;
+    convert.progress = [](const runtime::ConvertProgress& p) {
+      Log().info("converting layer={}/{} {}", p.layer, p.layers,
+                 p.resumed
+                     ? "was there already"
+                     : absl::StrFormat("energy_kept=%.1f%% seconds_left=%.0f",
+                                       100 * p.energy_kept, p.seconds_left));
+    };
+    runtime::ConversionCacheOptions cache{
+        options_.convert_cache, [] {
+          Log().info("converting waits for another process that does the same");
+        }};
+    return runtime::ConvertCached(convert, cache);
   }
 
   // A line every tenth of the way, at most.
@@ -154,6 +196,7 @@ class ServingImpl final : public Serving {
   }
 
   const ServeOptions options_;
+  std::optional<runtime::ConversionSpec> conversion_;
   // In the order they are built; destroyed from the last to the first.
   std::unique_ptr<runtime::Metrics> metrics_;
   std::atomic<const runtime::Metrics*> scraped_ = nullptr;  // once there are

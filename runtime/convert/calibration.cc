@@ -5,27 +5,69 @@
 #include <fstream>
 #include <iterator>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/convert/calibration_records.h"
+#include "runtime/convert/calibration_text.h"
+#include "runtime/convert/sha256.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
+namespace {
+
+absl::StatusOr<std::string> Read(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(in), {}};
+  if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", file));
+  return text;
+}
+
+absl::StatusOr<std::vector<int32_t>> Encode(const std::string& file,
+                                            const TextModel& model) {
+  ASSIGN_OR_RETURN(const std::string text, Read(file));
+  if (absl::EndsWith(file, ".jsonl")) {
+    return EncodeRecords(text, file, WithoutTemplate::kRefuse, model);
+  }
+  auto ids = model.tokenizer->Encode(text, {.add_special = false});
+  if (ids.ok()) return ids;
+  return absl::Status(ids.status().code(),
+                      absl::StrCat(file, ": ", ids.status().message()));
+}
+
+// Appends the text's windows; what is left behind the last whole one is not
+// used.
+void Cut(const std::vector<int32_t>& ids, const std::vector<int32_t>& prefix,
+         size_t window_tokens, Windows& windows) {
+  const size_t size = window_tokens - prefix.size();
+  for (size_t first = 0; first + size <= ids.size(); first += size) {
+    std::vector<int32_t>& window = windows.emplace_back(prefix);
+    window.insert(window.end(), ids.begin() + first,
+                  ids.begin() + first + size);
+  }
+}
+
+}  // namespace
 
 absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
-                                        const Tokenizer& tokenizer) {
+                                        const TextModel& model) {
+  const std::vector<int32_t>& prefix = model.tokenizer->prefix();
+  if (options.window_tokens <= static_cast<int>(prefix.size())) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a window of ", options.window_tokens,
+                     " tokens has no room behind the ", prefix.size(),
+                     " that the model puts before every text"));
+  }
   Windows all;
   for (const std::string& file : options.files) {
-    std::ifstream in(file, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(in), {}};
-    if (!in) return absl::NotFoundError(absl::StrCat("cannot read ", file));
-    const auto ids = tokenizer.Encode(text, {.add_special = false});
-    if (!ids.ok()) {
-      return absl::Status(ids.status().code(),
-                          absl::StrCat(file, ": ", ids.status().message()));
-    }
-    const auto size = static_cast<size_t>(options.window_tokens);
-    for (size_t first = 0; first + size <= ids->size(); first += size) {
-      all.emplace_back(ids->begin() + first, ids->begin() + first + size);
-    }
+    ASSIGN_OR_RETURN(const std::vector<int32_t> ids, Encode(file, model));
+    Cut(ids, prefix, options.window_tokens, all);
+  }
+  if (options.files.empty()) {
+    ASSIGN_OR_RETURN(
+        const std::vector<int32_t> ids,
+        EncodeRecords(BuiltInCalibrationText(), "built-in calibration text",
+                      WithoutTemplate::kPlain, model));
+    Cut(ids, prefix, options.window_tokens, all);
   }
   if (all.empty()) {
     return absl::InvalidArgumentError(
@@ -39,6 +81,18 @@ absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
     chosen.push_back(std::move(all[i * all.size() / wanted]));
   }
   return chosen;
+}
+
+absl::StatusOr<std::string> CalibrationSha256(
+    const CalibrationOptions& options) {
+  if (options.files.empty()) return Sha256(BuiltInCalibrationText());
+  std::string digests;
+  for (const std::string& file : options.files) {
+    ASSIGN_OR_RETURN(const std::string text, Read(file));
+    absl::StrAppend(&digests, absl::EndsWith(file, ".jsonl") ? "jsonl " : "",
+                    Sha256(text), "\n");
+  }
+  return Sha256(digests);
 }
 
 }  // namespace mla::runtime

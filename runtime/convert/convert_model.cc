@@ -1,17 +1,15 @@
 // Tested by tests/e2e/convert_test.py.
 #include "runtime/convert/convert_model.h"
 
-#include <openssl/evp.h>
-
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "runtime/checkpoint/atomic_file.h"
 #include "runtime/checkpoint/safetensors_index.h"
 #include "runtime/checkpoint/safetensors_writer.h"
@@ -19,6 +17,7 @@
 #include "runtime/convert/copied_weights.h"
 #include "runtime/convert/exact_config.h"
 #include "runtime/convert/folder_config.h"
+#include "runtime/convert/sha256.h"
 #include "runtime/cpu_count.h"
 #include "runtime/json.h"
 #include "runtime/loaded_model.h"
@@ -38,14 +37,6 @@ std::string ShardName(int layer) {
 }
 constexpr char kModelShard[] = "model-embeddings.safetensors";
 
-std::string Sha256(const std::string& bytes) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr);
-  return absl::BytesToHexString(
-      std::string(reinterpret_cast<const char*>(digest), size));
-}
-
 // What makes a conversion what it is: a folder with another one is not resumed.
 ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
                         const Windows& windows) {
@@ -55,7 +46,8 @@ ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
     for (const int32_t id : window) absl::StrAppend(&ids, id, " ");
     absl::StrAppend(&ids, "\n");
   }
-  return {{"source", in.has_filename() ? in.filename().string()
+  return {{"converter", kConverterVersion},
+          {"source", in.has_filename() ? in.filename().string()
                                        : in.parent_path().filename().string()},
           {"method", options.spec.ToString()},
           {"dtype", kernels::Name(type)},
@@ -99,7 +91,7 @@ class Conversion {
           "the model has no tokenizer to read calibration text with");
     }
     ASSIGN_OR_RETURN(const Windows windows,
-                     ReadCalibration(options_.calibration, *text.tokenizer));
+                     ReadCalibration(options_.calibration, text));
     RETURN_IF_ERROR(OpenFolder(Provenance(options_, type_, windows)));
     const int threads = options_.threads > 0 ? options_.threads : UsableCpus();
     ASSIGN_OR_RETURN(Converter converter,
@@ -201,12 +193,17 @@ class Conversion {
                        absl::StrCat("model.layers.", layer, ".self_attn."),
                        shard->tensors())));
       progress.energy_kept = done_[layer].value("energy_kept", 0.0);
+      resumed_ = layer + 1;
     } else {
+      if (resumed_ == layer) begun_ = absl::Now();
       ASSIGN_OR_RETURN(const ConvertedLayer converted, converter.Next());
       progress.resumed = false;
       progress.energy_kept = converted.energy_kept;
       shape = converted.weights.shape;
       RETURN_IF_ERROR(WriteLayer(layer, converted.weights));
+      progress.seconds_left = absl::ToDoubleSeconds(absl::Now() - begun_) /
+                              (layer + 1 - resumed_) *
+                              (config_.num_layers - layer - 1);
     }
     shapes_.push_back(shape);
     state_["layers"].push_back(ToJson(shape, progress.energy_kept));
@@ -301,6 +298,8 @@ class Conversion {
   std::vector<MlaShape> shapes_;
   ordered_json state_;
   nlohmann::json done_;
+  int resumed_ = 0;   // layers that were there already
+  absl::Time begun_;  // when the first other one was
 };
 
 }  // namespace

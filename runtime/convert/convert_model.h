@@ -16,11 +16,15 @@
 
 namespace mla::runtime {
 
+// Raised when the same input and method give other bytes than before.
+inline constexpr int kConverterVersion = 1;
+
 struct ConvertProgress {
   int layer = 0;  // done, of...
   int layers = 0;
-  bool resumed = false;    // it was there already
-  double energy_kept = 0;  // of the layer's keys and values
+  bool resumed = false;     // it was there already
+  double energy_kept = 0;   // of the layer's keys and values
+  double seconds_left = 0;  // about
 };
 
 struct ConvertOptions {

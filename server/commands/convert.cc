@@ -9,38 +9,41 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "runtime/convert/convert_model.h"
+#include "runtime/convert/gguf_export.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
+#include "server/conversion_flags.h"
 
 namespace mla::server {
 namespace {
 
 using kernels::DType;
 
-int Run(runtime::ConvertOptions& options, const std::string& method) {
+int Run(runtime::ConvertOptions& options, const std::string& method,
+        const std::string& gguf) {
   const auto spec = runtime::ParseConversionSpec(method);
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
+  if (!gguf.empty()) {
+    const absl::Status possible = runtime::CheckGgufSource(options.in);
+    if (!possible.ok()) return Fail("convert", possible);
+  }
   const absl::Time start = absl::Now();
-  absl::Time first = start;  // when layers began to be converted
-  int resumed = 0;
   options.progress = [&](const runtime::ConvertProgress& p) {
     if (p.resumed) {
-      resumed = p.layer;
-      first = absl::Now();
       std::cerr << absl::StrFormat("layer %d of %d was there already\n",
                                    p.layer, p.layers);
       return;
     }
-    const absl::Duration spent = absl::Now() - first;
-    const double left = absl::ToDoubleSeconds(spent) / (p.layer - resumed) *
-                        (p.layers - p.layer);
     std::cerr << absl::StrFormat(
         "layer %d of %d: the latent keeps %.1f %%; %.0f s, about %.0f s left\n",
         p.layer, p.layers, 100 * p.energy_kept,
-        absl::ToDoubleSeconds(absl::Now() - start), left);
+        absl::ToDoubleSeconds(absl::Now() - start), p.seconds_left);
   };
-  const absl::Status status = runtime::ConvertModel(options);
+  absl::Status status = runtime::ConvertModel(options);
+  if (status.ok() && !gguf.empty()) {
+    status = runtime::WriteGguf(options.out, options.in, gguf);
+  }
   if (!status.ok()) return Fail("convert", status);
   std::cout << absl::StrFormat(
       "%s: converted in %.0f s; serve it with "
@@ -54,6 +57,7 @@ int Run(runtime::ConvertOptions& options, const std::string& method) {
 void AddConvert(CLI::App& parent, int& exit_code) {
   const auto options = std::make_shared<runtime::ConvertOptions>();
   const auto method = std::make_shared<std::string>();
+  const auto gguf = std::make_shared<std::string>();
   CLI::App* command = parent.add_subcommand(
       "convert",
       "Convert a GQA model to multi-head latent attention, with a smaller "
@@ -65,20 +69,10 @@ void AddConvert(CLI::App& parent, int& exit_code) {
   command->add_option("--out", options->out, "Folder to write")->required();
   command->add_option("--method", *method, runtime::kConversionSpecHelp)
       ->required();
+  AddCalibrationFlags(*command, options->calibration);
   command->add_option(
-      "--calibration", options->calibration.files,
-      "UTF-8 texts like those that the model will serve: several "
-      "kinds rather than much of one; exact needs none");
-  command
-      ->add_option("--calibration-tokens", options->calibration.tokens,
-                   "How many tokens of them to use, evenly spread")
-      ->check(CLI::Range(2, 1 << 24))
-      ->capture_default_str();
-  command
-      ->add_option("--window-tokens", options->calibration.window_tokens,
-                   "Tokens that are read as one text")
-      ->check(CLI::Range(2, 1 << 16))
-      ->capture_default_str();
+      "--gguf", *gguf,
+      "Also write all of it as this one GGUF file, for mlaserve only");
   command
       ->add_option("--dtype", options->type,
                    "Weights to write: bf16 or f32. exact writes bf16 if the "
@@ -91,8 +85,9 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->callback(
-      [options, method, &exit_code] { exit_code = Run(*options, *method); });
+  command->callback([options, method, gguf, &exit_code] {
+    exit_code = Run(*options, *method, *gguf);
+  });
 }
 
 }  // namespace mla::server

@@ -58,6 +58,18 @@ TEST(ServeOptions, TheEnvironmentFillsInAndFlagsWin) {
   unsetenv("MLA_KV_CACHE_BYTES");
 }
 
+TEST(ServeOptions, CalibrationTakesAllItsFilesAndOthersTheLastValue) {
+  ServeOptions options;
+  ASSERT_TRUE(Parse({"--model", "m", "--convert", "a", "--convert", "b",
+                     "--calibration", "1.txt", "2.jsonl", "--calibration",
+                     "3.txt", "--convert-cache", "folder"},
+                    options));
+  EXPECT_EQ(options.convert, "b");
+  EXPECT_EQ(options.convert_cache, "folder");
+  EXPECT_EQ(options.calibration.files,
+            (std::vector<std::string>{"1.txt", "2.jsonl", "3.txt"}));
+}
+
 TEST(ServeOptions, WrongValuesAreRefused) {
   const std::vector<std::vector<std::string>> wrong = {
       {},
@@ -66,6 +78,7 @@ TEST(ServeOptions, WrongValuesAreRefused) {
       {"--model", "m", "--kv-cache-bytes", "-1"},
       {"--model", "m", "--weights-dtype", "int3"},
       {"--model", "m", "--max-running", "0"},
+      {"--model", "m", "--calibration-tokens", "1"},
       {"--model", "m", "--stream-stall-seconds", "0"},
       {"--model", "m", "--no-such-flag"},
   };
