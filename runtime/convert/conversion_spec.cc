@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -23,14 +24,18 @@ struct Method {
 };
 constexpr Method kMethods[] = {
     {"sequential", ConversionMethod::kSequential,
-     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing,feedback"},
+     "ratio,bytes-per-token,kv_lora_rank,qk_rope_head_dim,ranks,q_lora_rank,"
+     "freqfold,mixing,feedback"},
     {"weighted", ConversionMethod::kWeighted,
-     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing"},
+     "ratio,bytes-per-token,kv_lora_rank,qk_rope_head_dim,ranks,q_lora_rank,"
+     "freqfold,mixing"},
     {"transmla", ConversionMethod::kTransMla,
-     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing,balance"},
+     "ratio,bytes-per-token,kv_lora_rank,qk_rope_head_dim,ranks,q_lora_rank,"
+     "freqfold,mixing,balance"},
     {"exact", ConversionMethod::kExact, "layout"},
     {"care", ConversionMethod::kCare,
-     "kv_lora_rank,qk_rope_head_dim,q_lora_rank,freqfold,mixing"},
+     "ratio,bytes-per-token,kv_lora_rank,qk_rope_head_dim,ranks,q_lora_rank,"
+     "freqfold,mixing"},
     {"x-ecomla", ConversionMethod::kXEcoMla,
      "kv_lora_rank,qk_rope_head_dim,q_lora_rank"},
     {"mha2mla", ConversionMethod::kMha2Mla,
@@ -51,6 +56,7 @@ constexpr Named<PairChoice> kChoices[] = {{"2-norm", PairChoice::k2Norm},
                                           {"uniform", PairChoice::kUniform}};
 constexpr Named<int> kFolds[] = {{"layer", kFoldPerLayer},
                                  {"auto", kFoldBySearch}};
+constexpr Named<bool> kRanks[] = {{"uniform", false}, {"greedy", true}};
 constexpr Named<bool> kSvds[] = {{"joint", true}, {"split", false}};
 constexpr Named<bool> kLayouts[] = {{"heads", false}, {"single", true}};
 constexpr Named<bool> kAware[] = {{"weights", true}, {"activations", false}};
@@ -62,14 +68,22 @@ absl::Status Wrong(const std::string& field, const std::string& value,
 }
 
 // One field's text, as a value of its type; and back.
+constexpr int kMostElements = 1 << 18;
+constexpr int kMostBytes = 1 << 30;
+
 absl::Status Read(const std::string& field, const std::string& value, int low,
-                  int& into) {
+                  int high, int& into) {
   int parsed = 0;
-  if (!absl::SimpleAtoi(value, &parsed) || parsed < low || parsed > 1 << 18) {
-    return Wrong(field, value, absl::StrCat("from ", low, " to ", 1 << 18));
+  if (!absl::SimpleAtoi(value, &parsed) || parsed < low || parsed > high) {
+    return Wrong(field, value, absl::StrCat("from ", low, " to ", high));
   }
   into = parsed;
   return absl::OkStatus();
+}
+
+absl::Status Read(const std::string& field, const std::string& value, int low,
+                  int& into) {
+  return Read(field, value, low, kMostElements, into);
 }
 
 absl::Status Read(const std::string& field, const std::string& value,
@@ -103,6 +117,11 @@ std::string Print(const Named<T> (&names)[n], T value) {
       ->name;
 }
 
+template <typename T>
+std::string PrintUnlessZero(T value) {
+  return value == 0 ? "" : absl::StrCat(value);
+}
+
 struct Field {
   const char* name;
   absl::Status (*read)(const std::string& field, const std::string& value,
@@ -112,17 +131,26 @@ struct Field {
 using Text = const std::string&;
 using Spec = ConversionSpec;
 const Field kFields[] = {
+    {"ratio",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 1e-3, 1, s.ratio); },
+     [](const Spec& s) { return PrintUnlessZero(s.ratio); }},
+    {"bytes-per-token",
+     [](Text f, Text v, Spec& s) {
+       return Read(f, v, 2, kMostBytes, s.bytes_per_token);
+     },
+     [](const Spec& s) { return PrintUnlessZero(s.bytes_per_token); }},
     {"kv_lora_rank",
      [](Text f, Text v, Spec& s) { return Read(f, v, 1, s.kv_lora_rank); },
-     [](const Spec& s) { return absl::StrCat(s.kv_lora_rank); }},
+     [](const Spec& s) { return PrintUnlessZero(s.kv_lora_rank); }},
     {"qk_rope_head_dim",
      [](Text f, Text v, Spec& s) { return Read(f, v, 2, s.qk_rope_head_dim); },
-     [](const Spec& s) { return absl::StrCat(s.qk_rope_head_dim); }},
+     [](const Spec& s) { return PrintUnlessZero(s.qk_rope_head_dim); }},
+    {"ranks",
+     [](Text f, Text v, Spec& s) { return Read(f, v, kRanks, s.greedy_ranks); },
+     [](const Spec& s) { return Print(kRanks, s.greedy_ranks); }},
     {"q_lora_rank",
      [](Text f, Text v, Spec& s) { return Read(f, v, 0, s.q_lora_rank); },
-     [](const Spec& s) {
-       return s.q_lora_rank == 0 ? "" : absl::StrCat(s.q_lora_rank);
-     }},
+     [](const Spec& s) { return PrintUnlessZero(s.q_lora_rank); }},
     {"freqfold",
      [](Text f, Text v, Spec& s) {
        if (Read(f, v, kFolds, s.freqfold).ok()) return absl::OkStatus();
@@ -168,11 +196,14 @@ Strings FieldsOf(const Method& method) {
 
 absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
   if (spec.method == ConversionMethod::kExact) return absl::OkStatus();
-  if (spec.kv_lora_rank == 0 || spec.qk_rope_head_dim == 0) {
-    return absl::InvalidArgumentError(
-        "a conversion needs kv_lora_rank and qk_rope_head_dim");
-  }
   const Strings fields = FieldsOf(method);
+  const bool ranks = spec.kv_lora_rank > 0 && spec.qk_rope_head_dim > 0;
+  const int budgets = (spec.ratio > 0) + (spec.bytes_per_token > 0);
+  if (budgets + ranks != 1 || (budgets > 0 && spec.kv_lora_rank > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a conversion needs kv_lora_rank and qk_rope_head_dim",
+        fields[0] == "ratio" ? ", or ratio, or bytes-per-token" : ""));
+  }
   const bool folds =
       std::find(fields.begin(), fields.end(), "freqfold") != fields.end();
   if (!folds || spec.freqfold != kSelectRope) return absl::OkStatus();
@@ -218,6 +249,12 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
                        method->name, "; it has ", method->fields));
     }
     RETURN_IF_ERROR(FindField(pair.first)->read(pair.first, pair.second, spec));
+  }
+  if (fields[0] == "ratio" && parts.second.empty()) spec.ratio = 0.5;
+  // A ladder is for stock configs, which have one rank for all layers.
+  if (spec.method == ConversionMethod::kSequential &&
+      spec.freqfold == kSelectRope && !absl::StrContains(text, "ranks=")) {
+    spec.greedy_ranks = true;
   }
   RETURN_IF_ERROR(CheckComplete(*method, spec));
   return spec;

@@ -1,5 +1,5 @@
 // ConversionSpec: which method converts a model and how far, as one text:
-//   "sequential:kv_lora_rank=88,qk_rope_head_dim=32"
+//   "sequential:kv_lora_rank=88,qk_rope_head_dim=32", "sequential:ratio=0.5"
 // Threads: a plain value; any. Errors: INVALID_ARGUMENT names the field.
 #ifndef MLA_RUNTIME_CONVERT_CONVERSION_SPEC_H_
 #define MLA_RUNTIME_CONVERT_CONVERSION_SPEC_H_
@@ -31,7 +31,12 @@ inline constexpr int kFoldBySearch = -2;
 
 struct ConversionSpec {
   ConversionMethod method = ConversionMethod::kSequential;
-  int kv_lora_rank = 0;
+  // A budget, of which WithinBudget makes ranks: bytes of the source's, or of a
+  // token in bf16. 0: none.
+  double ratio = 0;
+  int bytes_per_token = 0;
+  int kv_lora_rank = 0;       // of every layer, or their mean
+  bool greedy_ranks = false;  // more where it keeps more
   int qk_rope_head_dim = 0;
   int q_lora_rank = 0;  // 0: queries are projected at once
   int freqfold = 0;     // 0: RoPE components are selected, not laddered
@@ -54,8 +59,10 @@ inline constexpr char kConversionSpecHelp[] =
     "METHOD:FIELD=VALUE,... METHOD is exact (the same model, as large), "
     "sequential (best), weighted, or as published transmla, care, mha2mla "
     "or x-ecomla. "
-    "FIELDs: kv_lora_rank, qk_rope_head_dim (their sum is what a token caches "
-    "in a layer), and the method's own: docs/CONVERSION.md lists them";
+    "FIELDs: ratio (of the source's cache; 0.5 if nothing is said), "
+    "bytes-per-token, or kv_lora_rank and qk_rope_head_dim (their sum is what "
+    "a token caches in a layer), and the method's own: docs/CONVERSION.md "
+    "lists them";
 
 }  // namespace mla::runtime
 

@@ -13,6 +13,7 @@
 #include "runtime/checkpoint/atomic_file.h"
 #include "runtime/checkpoint/safetensors_index.h"
 #include "runtime/checkpoint/safetensors_writer.h"
+#include "runtime/convert/conversion_budget.h"
 #include "runtime/convert/converter.h"
 #include "runtime/convert/copied_weights.h"
 #include "runtime/convert/exact_config.h"
@@ -85,6 +86,7 @@ class Conversion {
     ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(options_.in));
     ASSIGN_OR_RETURN(config_, ReadModelConfig(*checkpoint_));
     if (options_.spec.method == ConversionMethod::kExact) return Exact();
+    RETURN_IF_ERROR(WithinBudget(options_.spec, config_).status());
     ASSIGN_OR_RETURN(const TextModel text, LoadTextModel(options_.in));
     if (text.tokenizer == nullptr) {
       return absl::FailedPreconditionError(

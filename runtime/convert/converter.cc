@@ -2,21 +2,36 @@
 #include "runtime/convert/converter.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/convert/conversion_budget.h"
 #include "runtime/convert/fit_layer.h"
 #include "runtime/convert/fold_search.h"
+#include "runtime/convert/moment_sum.h"
+#include "runtime/convert/rank_budget.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
 namespace {
 
 // Ridges, as shares of what is regressed on: for the inputs' drift and W_O.
-constexpr double kDriftRidge = 0.03;
-constexpr double kOutputRidge = 0.03;
+constexpr double kDriftRidge = 0.01;
+constexpr double kOutputRidge = 0.01;
+// A token counts in W_O's regression by its residual stream's rms^-1, at most
+// so many times the mean: else the few tokens whose activations are massive
+// (2402.17762) would be all that is fitted.
+constexpr double kTokenPower = 0.5;
+constexpr double kMostWeight = 20;
+// But the first tokens of a text, among which the models choose the one that
+// they rest their attention on, are few and must not go astray.
+constexpr int kFirstTokens = 4;
+constexpr double kFirstWeight = 8;
+// So many of the calibration windows, about, say what a layer is worth.
+constexpr size_t kSurveyedWindows = 8;
 // About so many windows say which of several fits of a layer is nearest.
 constexpr int kComparedWindows = 4;
 
@@ -26,6 +41,24 @@ DoubleMatrix AsMatrix(kernels::Rows x) {  // in columns
     m.col(i) = Eigen::Map<const Eigen::VectorXf>(x[i], x.cols).cast<double>();
   }
   return m;
+}
+
+// Inverse to the square root of a token's energy.
+DoubleVector InverseRms(kernels::Rows x) {
+  DoubleVector weights(x.rows);
+  for (int i = 0; i < x.rows; ++i) {
+    const Eigen::Map<const Eigen::VectorXf> row(x[i], x.cols);
+    weights[i] = std::pow(row.squaredNorm() / x.cols + 1e-3, -kTokenPower);
+  }
+  return weights;
+}
+
+// By what a token's squared error counts, given InverseRms and its mean.
+DoubleVector TokenWeights(DoubleVector weights, double mean) {
+  weights = (weights / mean).cwiseMin(kMostWeight);
+  weights.head(std::min<Eigen::Index>(kFirstTokens, weights.size())) *=
+      kFirstWeight;
+  return weights;
 }
 
 // Keeps what a layer's attention computes.
@@ -47,8 +80,9 @@ class AttentionTap : public ActivationTap {
 absl::StatusOr<Converter> Converter::Create(const Checkpoint& checkpoint,
                                             const ModelConfig& config,
                                             const Windows& calibration,
-                                            const ConversionSpec& spec,
+                                            const ConversionSpec& wanted,
                                             kernels::DType type, int threads) {
+  ASSIGN_OR_RETURN(const ConversionSpec spec, WithinBudget(wanted, config));
   Converter converter(checkpoint, config, spec, type, threads);
   ASSIGN_OR_RETURN(
       converter.source_,
@@ -61,22 +95,74 @@ absl::StatusOr<Converter> Converter::Create(const Checkpoint& checkpoint,
         converter.spec_.freqfold,
         SearchFreqfold(checkpoint, config, calibration, spec, threads));
   }
+  converter.ranks_.assign(config.num_layers, spec.kv_lora_rank);
+  if (spec.greedy_ranks) RETURN_IF_ERROR(converter.Survey(calibration));
   if (converter.sequential()) converter.converted_ = converter.source_;
   return converter;
+}
+
+// Ranks by what layers are worth in the source model.
+absl::Status Converter::Survey(const Windows& calibration) {
+  Windows few;
+  const size_t stride =
+      std::max<size_t>(1, calibration.size() / kSurveyedWindows);
+  for (size_t i = 0; i < calibration.size(); i += stride) {
+    few.push_back(calibration[i]);
+  }
+  const WeightReader reader(*checkpoint_);
+  ASSIGN_OR_RETURN(HiddenStates states,
+                   HiddenStates::Embed(config_, reader, few));
+  std::vector<LayerWorth> worth(config_.num_layers);
+  for (layer_ = 0; layer_ < config_.num_layers; ++layer_) {
+    ASSIGN_OR_RETURN(const GqaWeights w,
+                     ReadGqaWeights(reader, config_, layer_));
+    ASSIGN_OR_RETURN(const std::vector<float> norm, InputNorm());
+    ASSIGN_OR_RETURN(const Moments y, MomentsOf(states, norm));
+    ConversionSpec spec = spec_;
+    if (spec.freqfold == kFoldPerLayer) {
+      ASSIGN_OR_RETURN(const std::vector<int> folds,
+                       FoldsOf(w.head_dim, spec.qk_rope_head_dim));
+      spec.freqfold = folds.front();
+    }
+    ASSIGN_OR_RETURN(
+        const LayerFit fit,
+        FitLayer(w, y, config_.ropes[config_.attention[layer_].rope].inv_freq,
+                 spec, spec.kv_lora_rank));
+    worth[layer_].spectrum = fit.spectrum;
+    ASSIGN_OR_RETURN(LayerRunner runner, SourceRunner(states.longest()));
+    AttentionTap tap;
+    for (int i = 0; i < states.windows(); ++i) {
+      const DoubleMatrix before = AsMatrix(states.Window(i));
+      runner.Run(states.Window(i), &tap);
+      const Eigen::ArrayXd added = tap.output.colwise().squaredNorm();
+      const Eigen::ArrayXd all =
+          (before + tap.output).colwise().squaredNorm().transpose();
+      worth[layer_].share += (added / all.max(1e-30)).sum();
+    }
+  }
+  layer_ = 0;
+  ranks_ = AllocateRanks(worth, spec_.kv_lora_rank);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<float>> Converter::InputNorm() const {
+  return WeightReader(*checkpoint_)
+      .Vector(absl::StrCat("model.layers.", layer_, ".input_layernorm.weight"),
+              config_.hidden_size);
 }
 
 absl::StatusOr<Moments> Converter::MomentsOf(HiddenStates& states,
                                              const std::vector<float>& norm) {
   const int n = states.hidden();
-  Moments moments{DoubleMatrix::Zero(n, n), DoubleVector::Zero(n)};
+  const auto tokens = static_cast<double>(states.tokens());
+  MomentSum second(n, n, *pool_);
+  DoubleVector sum = DoubleVector::Zero(n);
   for (int i = 0; i < states.windows(); ++i) {
     const DoubleMatrix y = Normed(states.Window(i), norm, config_.norm_eps);
-    moments.second.noalias() += y * y.transpose();
-    moments.mean += y.rowwise().sum();
+    second.AddSquare(y);
+    sum += y.rowwise().sum();
   }
-  moments.second /= static_cast<double>(states.tokens());
-  moments.mean /= static_cast<double>(states.tokens());
-  return moments;
+  return Moments{second.Divided(tokens), sum / tokens};
 }
 
 // Weights that make of the converted model's activations what the source's
@@ -84,16 +170,15 @@ absl::StatusOr<Moments> Converter::MomentsOf(HiddenStates& states,
 absl::Status Converter::Correct(const std::vector<float>& norm,
                                 const Moments& y, GqaWeights& w) {
   const int n = w.hidden();
-  DoubleMatrix cross = DoubleMatrix::Zero(n, n);
+  MomentSum cross(n, n, *pool_);
   for (int i = 0; i < source_->windows(); ++i) {
-    cross.noalias() +=
-        Normed(source_->Window(i), norm, config_.norm_eps) *
-        Normed(converted_->Window(i), norm, config_.norm_eps).transpose();
+    cross.Add(Normed(source_->Window(i), norm, config_.norm_eps),
+              Normed(converted_->Window(i), norm, config_.norm_eps));
   }
-  cross /= static_cast<double>(source_->tokens());
   ASSIGN_OR_RETURN(
       const DoubleMatrix drift,
-      RidgeFit(cross, y.second, DoubleMatrix::Identity(n, n), kDriftRidge));
+      RidgeFit(cross.Divided(static_cast<double>(source_->tokens())), y.second,
+               DoubleMatrix::Identity(n, n), kDriftRidge));
   w.q = w.q * drift;
   w.k = w.k * drift;
   w.v = w.v * drift;
@@ -123,7 +208,7 @@ absl::StatusOr<ConvertedLayer> Converter::Fit(const std::vector<float>& norm,
   for (const int fold : folds) {
     spec.freqfold = fold;
     ASSIGN_OR_RETURN(LayerFit fit, FitLayer(w, y, inv_freq, spec,
-                                            spec_.kv_lora_rank, pair_scores));
+                                            ranks_[layer_], pair_scores));
     double error = 0;
     if (folds.size() > 1) {
       ASSIGN_OR_RETURN(error, OutputError(fit.weights));
@@ -137,18 +222,11 @@ absl::StatusOr<ConvertedLayer> Converter::Fit(const std::vector<float>& norm,
 
 absl::StatusOr<double> Converter::OutputError(const MlaWeights& weights) {
   const ConvertedTensors tensors(weights, layer_, type_);
-  ModelConfig config = config_;
-  SetConverted(weights.shape, layer_, config);
-  ASSIGN_OR_RETURN(
-      LayerRunner converted,
-      LayerRunner::Create(
-          config, layer_,
-          WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors()),
-          threads_, source_->longest()));
-  ASSIGN_OR_RETURN(
-      LayerRunner source,
-      LayerRunner::Create(config_, layer_, WeightReader(*checkpoint_), threads_,
-                          source_->longest()));
+  ASSIGN_OR_RETURN(LayerRunner converted,
+                   ConvertedRunner(weights.shape,
+                                   WeightReader(*checkpoint_, tensors.prefix(),
+                                                tensors.tensors())));
+  ASSIGN_OR_RETURN(LayerRunner source, SourceRunner(source_->longest()));
   const auto output = [](LayerRunner& runner, kernels::Rows x) {
     std::vector<float> scratch(x.data, x.data + size_t(x.rows) * x.cols);
     x.data = scratch.data();
@@ -171,25 +249,24 @@ absl::StatusOr<double> Converter::OutputError(const MlaWeights& weights) {
 // what the layers before lost. Takes the source's states past this layer.
 absl::Status Converter::Refit(const DoubleMatrix& prior, MlaWeights& weights) {
   const ConvertedTensors tensors(weights, layer_, type_);
-  ModelConfig config = config_;
-  SetConverted(weights.shape, layer_, config);
-  ASSIGN_OR_RETURN(
-      LayerRunner converted,
-      LayerRunner::Create(
-          config, layer_,
-          WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors()),
-          threads_, source_->longest()));
-  ASSIGN_OR_RETURN(
-      LayerRunner source,
-      LayerRunner::Create(config_, layer_, WeightReader(*checkpoint_), threads_,
-                          source_->longest()));
-  DoubleMatrix tu = DoubleMatrix::Zero(prior.rows(), prior.cols());
-  DoubleMatrix uu = DoubleMatrix::Zero(prior.cols(), prior.cols());
+  ASSIGN_OR_RETURN(LayerRunner converted,
+                   ConvertedRunner(weights.shape,
+                                   WeightReader(*checkpoint_, tensors.prefix(),
+                                                tensors.tensors())));
+  ASSIGN_OR_RETURN(LayerRunner source, SourceRunner(source_->longest()));
+  const auto tokens = static_cast<double>(source_->tokens());
+  double mean = 0;
+  for (int i = 0; i < source_->windows(); ++i) {
+    mean += InverseRms(source_->Window(i)).sum() / tokens;
+  }
+  MomentSum tu(prior.rows(), prior.cols(), *pool_);
+  MomentSum uu(prior.cols(), prior.cols(), *pool_);
   std::vector<float> scratch;
   AttentionTap theirs, ours;
   for (int i = 0; i < source_->windows(); ++i) {
     const kernels::Rows x = source_->Window(i);
     kernels::Rows x_converted = converted_->Window(i);
+    const DoubleVector root = TokenWeights(InverseRms(x), mean).cwiseSqrt();
     DoubleMatrix target =
         spec_.feedback * (AsMatrix(x) - AsMatrix(x_converted));
     source.Run(x, &theirs);
@@ -199,36 +276,52 @@ absl::Status Converter::Refit(const DoubleMatrix& prior, MlaWeights& weights) {
     converted.RunAttention(x_converted, &ours);
     target += theirs.output;
     target.colwise() -= weights.o_bias;
-    tu.noalias() += target * ours.attended.transpose();
-    uu.noalias() += ours.attended * ours.attended.transpose();
+    const DoubleMatrix u = ours.attended * root.asDiagonal();
+    tu.Add(target * root.asDiagonal(), u);
+    uu.AddSquare(u);
   }
-  const auto tokens = static_cast<double>(source_->tokens());
-  ASSIGN_OR_RETURN(weights.o,
-                   RidgeFit(tu / tokens, uu / tokens, prior, kOutputRidge));
+  ASSIGN_OR_RETURN(weights.o, RidgeFit(tu.Divided(tokens), uu.Divided(tokens),
+                                       prior, kOutputRidge));
   return absl::OkStatus();
 }
 
-absl::Status Converter::Advance(const ModelConfig& config,
-                                const WeightReader& reader,
-                                HiddenStates& states) const {
+// Sequential conversion runs every layer three times. It does so with weights
+// in bf16, as they will be served: twice as fast where CPUs multiply those.
+absl::StatusOr<LayerRunner> Converter::SourceRunner(int longest) const {
+  return LayerRunner::Create(
+      config_, layer_, WeightReader(*checkpoint_), threads_, longest,
+      sequential() ? kernels::DType::kBF16 : kernels::DType::kF32);
+}
+
+absl::StatusOr<LayerRunner> Converter::ConvertedRunner(
+    const MlaShape& shape, const WeightReader& reader) const {
+  ModelConfig config = config_;
+  SetConverted(shape, layer_, config);
+  return LayerRunner::Create(
+      config, layer_, reader, threads_, source_->longest(),
+      sequential() ? kernels::DType::kBF16 : kernels::DType::kF32);
+}
+
+absl::Status Converter::AdvanceSource() {
   if (layer_ + 1 == config_.num_layers) return absl::OkStatus();
-  ASSIGN_OR_RETURN(
-      LayerRunner runner,
-      LayerRunner::Create(config, layer_, reader, threads_, states.longest()));
-  for (int i = 0; i < states.windows(); ++i) runner.Run(states.Window(i));
+  ASSIGN_OR_RETURN(LayerRunner runner, SourceRunner(source_->longest()));
+  for (int i = 0; i < source_->windows(); ++i) runner.Run(source_->Window(i));
   return absl::OkStatus();
 }
 
 absl::Status Converter::AdvanceConverted(const MlaShape& shape,
                                          const WeightReader& reader) {
-  ModelConfig config = config_;
-  SetConverted(shape, layer_, config);
-  return Advance(config, reader, *converted_);
+  if (layer_ + 1 == config_.num_layers) return absl::OkStatus();
+  ASSIGN_OR_RETURN(LayerRunner runner, ConvertedRunner(shape, reader));
+  for (int i = 0; i < converted_->windows(); ++i) {
+    runner.Run(converted_->Window(i));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Converter::Skip(const MlaShape& shape,
                              const WeightReader& reader) {
-  RETURN_IF_ERROR(Advance(config_, WeightReader(*checkpoint_), *source_));
+  RETURN_IF_ERROR(AdvanceSource());
   if (sequential()) RETURN_IF_ERROR(AdvanceConverted(shape, reader));
   ++layer_;
   return absl::OkStatus();
@@ -237,10 +330,7 @@ absl::Status Converter::Skip(const MlaShape& shape,
 absl::StatusOr<ConvertedLayer> Converter::Next() {
   const WeightReader reader(*checkpoint_);
   ASSIGN_OR_RETURN(GqaWeights w, ReadGqaWeights(reader, config_, layer_));
-  ASSIGN_OR_RETURN(const std::vector<float> norm,
-                   reader.Vector(absl::StrCat("model.layers.", layer_,
-                                              ".input_layernorm.weight"),
-                                 config_.hidden_size));
+  ASSIGN_OR_RETURN(const std::vector<float> norm, InputNorm());
   ASSIGN_OR_RETURN(const Moments y,
                    MomentsOf(sequential() ? *converted_ : *source_, norm));
   if (sequential() && layer_ > 0) RETURN_IF_ERROR(Correct(norm, y, w));
@@ -252,7 +342,7 @@ absl::StatusOr<ConvertedLayer> Converter::Next() {
         converted.weights.shape,
         WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors())));
   } else {
-    RETURN_IF_ERROR(Advance(config_, reader, *source_));
+    RETURN_IF_ERROR(AdvanceSource());
   }
   ++layer_;
   return converted;

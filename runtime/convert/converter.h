@@ -11,9 +11,12 @@
 #ifndef MLA_RUNTIME_CONVERT_CONVERTER_H_
 #define MLA_RUNTIME_CONVERT_CONVERTER_H_
 
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/cpu/thread_pool.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/convert/conversion_spec.h"
 #include "runtime/convert/converted_tensors.h"
@@ -52,8 +55,16 @@ class Converter {
         config_(config),
         spec_(spec),
         type_(type),
-        threads_(threads) {}
+        threads_(threads),
+        pool_(std::make_unique<kernels::ThreadPool>(
+            ConcurrentProducts(threads))) {}
 
+  absl::Status Survey(const Windows& calibration);
+  absl::StatusOr<std::vector<float>> InputNorm() const;
+  // Of the layer as the source has it, or as `shape` and `reader` say.
+  absl::StatusOr<LayerRunner> SourceRunner(int longest) const;
+  absl::StatusOr<LayerRunner> ConvertedRunner(const MlaShape& shape,
+                                              const WeightReader& reader) const;
   absl::StatusOr<Moments> MomentsOf(HiddenStates& states,
                                     const std::vector<float>& norm);
   absl::StatusOr<ConvertedLayer> Fit(const std::vector<float>& norm,
@@ -63,8 +74,7 @@ class Converter {
   absl::Status Correct(const std::vector<float>& norm, const Moments& y,
                        GqaWeights& w);
   absl::Status Refit(const DoubleMatrix& prior, MlaWeights& weights);
-  absl::Status Advance(const ModelConfig& config, const WeightReader& reader,
-                       HiddenStates& states) const;
+  absl::Status AdvanceSource();
   absl::Status AdvanceConverted(const MlaShape& shape,
                                 const WeightReader& reader);
   bool sequential() const {
@@ -76,6 +86,8 @@ class Converter {
   ConversionSpec spec_;
   kernels::DType type_;
   int threads_;
+  std::unique_ptr<kernels::ThreadPool> pool_;
+  std::vector<int> ranks_;  // kv_lora_rank by layer
   int layer_ = 0;
   std::optional<HiddenStates> source_;     // as the source model has them
   std::optional<HiddenStates> converted_;  // sequential: as ours does

@@ -87,7 +87,8 @@ absl::StatusOr<LayerFit> FitLayer(const GqaWeights& w, const Moments& y,
                    SplitOf(w, y, inv_freq, spec, pair_scores));
   ASSIGN_OR_RETURN(const Latent latent, LatentOf(split, w, y, spec, rank));
   LayerFit fit{PackMla(w, split, latent),
-               latent.spectrum.head(rank).sum() / latent.spectrum.sum()};
+               latent.spectrum.head(rank).sum() / latent.spectrum.sum(),
+               latent.spectrum};
   if (spec.q_lora_rank > 0) {
     RETURN_IF_ERROR(FactorQueries(w, split, y, spec.q_lora_rank, fit.weights));
   }

@@ -16,6 +16,7 @@ namespace mla::runtime {
 struct LayerFit {
   MlaWeights weights;
   double energy_kept = 0;  // of keys and values, as the method weighs them
+  DoubleVector spectrum;   // that energy by component, descending
 };
 
 // `inv_freq`: [head_dim / 2], of the layer's RoPE. `rank`: of the latent.

@@ -37,7 +37,7 @@ absl::StatusOr<double> HeldOutNll(const Checkpoint& checkpoint,
         LayerRunner::Create(
             now, layer,
             WeightReader(checkpoint, tensors.prefix(), tensors.tensors()),
-            threads, states.longest()));
+            threads, states.longest(), kernels::DType::kF32));
     for (int i = 0; i < states.windows(); ++i) runner.Run(states.Window(i));
   }
   ASSIGN_OR_RETURN(const std::vector<double> nll,

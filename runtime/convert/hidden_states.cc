@@ -83,10 +83,10 @@ LayerRunner::LayerRunner(std::unique_ptr<Model> model, int blocks)
 absl::StatusOr<LayerRunner> LayerRunner::Create(const ModelConfig& config,
                                                 int layer,
                                                 const WeightReader& reader,
-                                                int threads,
-                                                int longest_window) {
+                                                int threads, int longest_window,
+                                                kernels::DType weights) {
   ModelOptions options;
-  options.weights_dtype = kernels::DType::kF32;
+  options.weights_dtype = weights;
   options.max_step_tokens = longest_window;
   ASSIGN_OR_RETURN(
       std::unique_ptr<Model> model,

@@ -47,7 +47,8 @@ class LayerRunner {
   static absl::StatusOr<LayerRunner> Create(const ModelConfig& config,
                                             int layer,
                                             const WeightReader& reader,
-                                            int threads, int longest_window);
+                                            int threads, int longest_window,
+                                            kernels::DType weights);
 
   // In place; RunAttention leaves the feed-forward network out.
   void Run(kernels::Rows window, ActivationTap* tap = nullptr);

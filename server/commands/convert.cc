@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "runtime/convert/convert_model.h"
@@ -19,8 +20,18 @@ namespace {
 
 using kernels::DType;
 
-int Run(runtime::ConvertOptions& options, const std::string& method,
-        const std::string& gguf) {
+struct Flags {
+  std::string method = "sequential";
+  std::string budget;
+  std::string gguf;
+};
+
+int Run(runtime::ConvertOptions& options, const Flags& flags) {
+  std::string method = flags.method;
+  if (!flags.budget.empty()) {
+    method += (absl::StrContains(method, ':') ? "," : ":") + flags.budget;
+  }
+  const std::string& gguf = flags.gguf;
   const auto spec = runtime::ParseConversionSpec(method);
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
@@ -56,8 +67,7 @@ int Run(runtime::ConvertOptions& options, const std::string& method,
 
 void AddConvert(CLI::App& parent, int& exit_code) {
   const auto options = std::make_shared<runtime::ConvertOptions>();
-  const auto method = std::make_shared<std::string>();
-  const auto gguf = std::make_shared<std::string>();
+  const auto flags = std::make_shared<Flags>();
   CLI::App* command = parent.add_subcommand(
       "convert",
       "Convert a GQA model to multi-head latent attention, with a smaller "
@@ -67,11 +77,15 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "Hugging Face folder or .gguf file to convert")
       ->required();
   command->add_option("--out", options->out, "Folder to write")->required();
-  command->add_option("--method", *method, runtime::kConversionSpecHelp)
-      ->required();
+  command->add_option("--method", flags->method, runtime::kConversionSpecHelp)
+      ->capture_default_str();
+  command->add_option(
+      "--budget", flags->budget,
+      "ratio=0.3125 (of the source's cache) or bytes-per-token=7200 (bf16): "
+      "the same as these fields of --method");
   AddCalibrationFlags(*command, options->calibration);
   command->add_option(
-      "--gguf", *gguf,
+      "--gguf", flags->gguf,
       "Also write all of it as this one GGUF file, for mlaserve only");
   command
       ->add_option("--dtype", options->type,
@@ -85,9 +99,8 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
-  command->callback([options, method, gguf, &exit_code] {
-    exit_code = Run(*options, *method, *gguf);
-  });
+  command->callback(
+      [options, flags, &exit_code] { exit_code = Run(*options, *flags); });
 }
 
 }  // namespace mla::server

@@ -40,14 +40,15 @@ double Seconds() {
 }
 
 absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
-                 const std::string& calibration, const std::string& spec_text) {
+                 const std::string& calibration, const std::string& spec_text,
+                 std::vector<double>& source_nll) {
   const int threads =
       static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(checkpoint));
   const WeightReader reader(checkpoint);
   Windows scored;
   std::vector<std::pair<std::string, size_t>> sets;
-  for (const char* name : {"ev", "ood", "val_prose", "val_tech"}) {
+  for (const char* name : {"ev", "ood", "val_prose", "val_tech", "val_pool"}) {
     const auto set = all.find(name);
     if (set == all.end()) continue;
     sets.emplace_back(name, set->second.size());
@@ -86,7 +87,8 @@ absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
     row += now.attention[i].Layout().row_width;
     ASSIGN_OR_RETURN(
         LayerRunner runner,
-        LayerRunner::Create(now, i, *weights, threads, states.longest()));
+        LayerRunner::Create(now, i, *weights, threads, states.longest(),
+                            kernels::DType::kF32));
     for (int w = 0; w < states.windows(); ++w) runner.Run(states.Window(w));
   }
   ASSIGN_OR_RETURN(const std::vector<double> nll,
@@ -99,7 +101,12 @@ absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
     std::printf("  %s %8.3f", name.c_str(), Perplexity(nll, first, count));
     first += count;
   }
-  std::printf("\n");
+  if (!converter) source_nll = nll;
+  double worst = 0;
+  for (size_t i = 0; i < nll.size(); ++i) {
+    worst = std::max(worst, nll[i] - source_nll[i]);
+  }
+  std::printf("  worst window +%.2f nats\n", worst);
   std::fflush(stdout);
   return absl::OkStatus();
 }
@@ -116,9 +123,11 @@ absl::Status Run(int argc, char** argv) {
   }
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
                    Checkpoint::Open(argv[1]));
-  RETURN_IF_ERROR(Row(*checkpoint, all, "-", "none"));
+  std::vector<double> source_nll;
+  RETURN_IF_ERROR(Row(*checkpoint, all, "-", "none", source_nll));
   for (++arg; arg + 1 < argc; arg += 2) {
-    RETURN_IF_ERROR(Row(*checkpoint, all, argv[arg], argv[arg + 1]));
+    RETURN_IF_ERROR(
+        Row(*checkpoint, all, argv[arg], argv[arg + 1], source_nll));
   }
   return absl::OkStatus();
 }

@@ -5,6 +5,8 @@
 #include <complex>
 #include <limits>
 
+#include "runtime/convert/moment_sum.h"
+
 namespace mla::runtime {
 namespace {
 
@@ -80,6 +82,41 @@ TEST(LinearAlgebra, WhatIsNotFiniteIsRefused) {
   EXPECT_EQ(EigenOf(s).status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(RidgeFit(s, RandomSpd(4), s, 0.1).status().code(),
             absl::StatusCode::kFailedPrecondition);
+}
+
+// Every entry against a double loop; many rounds, for products that run at
+// once must not meet in OpenBLAS.
+TEST(MomentSumTest, IsTheSumOfProductsWhateverTheThreads) {
+  kernels::ThreadPool one(1), three(ConcurrentProducts(3));
+  const int n = 200, tokens = 70;
+  for (int round = 0; round < 20; ++round) {
+    const DoubleMatrix a = DoubleMatrix::Random(n, tokens);
+    const DoubleMatrix b = DoubleMatrix::Random(n, tokens);
+    DoubleMatrix moments[2], squares[2];
+    for (int i = 0; i < 2; ++i) {
+      kernels::ThreadPool& pool = i == 0 ? one : three;
+      MomentSum moment(n, n, pool), square(n, n, pool);
+      moment.Add(a, b);
+      moment.Add(b, a);
+      square.AddSquare(a);
+      square.AddSquare(b);
+      moments[i] = moment.Divided(tokens);
+      squares[i] = square.Divided(tokens);
+    }
+    EXPECT_EQ(moments[0], moments[1]);
+    EXPECT_EQ(squares[0], squares[1]);
+    for (int row = 0; row < n; row += 7) {
+      for (int col = 0; col < n; ++col) {
+        double ab = 0, aa = 0;
+        for (int t = 0; t < tokens; ++t) {
+          ab += a(row, t) * b(col, t) + b(row, t) * a(col, t);
+          aa += a(row, t) * a(col, t) + b(row, t) * b(col, t);
+        }
+        EXPECT_NEAR(moments[1](row, col), ab / tokens, 1e-13);
+        EXPECT_NEAR(squares[1](row, col), aa / tokens, 1e-13);
+      }
+    }
+  }
 }
 
 }  // namespace
