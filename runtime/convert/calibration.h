@@ -16,7 +16,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/convert/hidden_states.h"
+#include "runtime/convert/windows.h"
 #include "runtime/text_model.h"
 
 namespace mla::runtime {

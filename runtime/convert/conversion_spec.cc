@@ -251,8 +251,9 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
     RETURN_IF_ERROR(FindField(pair.first)->read(pair.first, pair.second, spec));
   }
   if (fields[0] == "ratio" && parts.second.empty()) spec.ratio = 0.5;
-  // A ladder is for stock configs, which have one rank for all layers.
-  if (spec.method == ConversionMethod::kSequential &&
+  // Who names a budget leaves the ranks to us; a ladder is for stock configs,
+  // which have one for all layers.
+  if (spec.method == ConversionMethod::kSequential && spec.kv_lora_rank == 0 &&
       spec.freqfold == kSelectRope && !absl::StrContains(text, "ranks=")) {
     spec.greedy_ranks = true;
   }

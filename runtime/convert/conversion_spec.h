@@ -7,8 +7,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "runtime/convert/per_head_rope.h"
-#include "runtime/convert/rope_split.h"
+#include "runtime/convert/rope_choices.h"
 
 namespace mla::runtime {
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "kernels/dtype.h"
 #include "runtime/convert/calibration.h"
 #include "runtime/convert/conversion_spec.h"
 

@@ -12,6 +12,7 @@
 #include "runtime/convert/fit_layer.h"
 #include "runtime/convert/fold_search.h"
 #include "runtime/convert/moment_sum.h"
+#include "runtime/convert/per_head_rope.h"
 #include "runtime/convert/rank_budget.h"
 #include "runtime/status_macros.h"
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "runtime/convert/latent.h"
+#include "runtime/convert/per_head_rope.h"
 #include "runtime/convert/shared_rope.h"
 #include "runtime/status_macros.h"
 

@@ -11,12 +11,10 @@
 #include "absl/status/statusor.h"
 #include "kernels/views.h"
 #include "runtime/convert/rope_split.h"
+#include "runtime/convert/windows.h"
 #include "runtime/model.h"
 
 namespace mla::runtime {
-
-// Token ids of texts that are computed each for itself, from position 0.
-using Windows = std::vector<std::vector<int32_t>>;
 
 class HiddenStates {
  public:

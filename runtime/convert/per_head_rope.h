@@ -8,17 +8,10 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/convert/gqa_weights.h"
+#include "runtime/convert/rope_choices.h"
 #include "runtime/convert/rope_split.h"
 
 namespace mla::runtime {
-
-// Which of a KV head's pairs keep turning.
-enum class PairChoice {
-  k2Norm,    // those with the largest PairNorms
-  kHigh,     // the highest frequencies
-  kLow,      // the lowest
-  kUniform,  // every n-th
-};
 
 // Sums over tokens of the lengths of a layer's pairs.
 class PairNorms {

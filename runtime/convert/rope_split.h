@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "runtime/convert/gqa_weights.h"
 #include "runtime/convert/linear_algebra.h"
+#include "runtime/convert/rope_choices.h"
 
 namespace mla::runtime {
 
@@ -36,12 +37,6 @@ struct RopeSplit {
   DoubleMatrix k_nope;               // [kv width - R, hidden]
   std::vector<DoubleMatrix> q_rope;  // a query head's part that meets k_rope...
   std::vector<DoubleMatrix> q_nope;  // ...and k_nope, as maps of its head_dim
-};
-
-enum class Mixing {
-  kReal,      // as published: of real and imaginary parts alike
-  kComplex,   // with phases; better in groups of one
-  kWeighted,  // real, by the scores that queries make of the keys
 };
 
 // TransMLA's: groups of `fold` frequencies, each of which keeps the first

@@ -88,6 +88,25 @@ TEST(ConversionSpec, HalfTheCacheIfNothingIsSaid) {
   EXPECT_EQ(spec->ratio, 0.5);
 }
 
+TEST(ConversionSpec, RanksFollowTheLayersUnderABudget) {
+  const struct {
+    const char* text;
+    bool greedy;
+  } cases[] = {
+      {"sequential:ratio=0.5", true},
+      {"sequential:ratio=0.5,ranks=uniform", false},
+      {"sequential:ratio=0.5,freqfold=4", false},
+      {"sequential:kv_lora_rank=88,qk_rope_head_dim=32", false},
+      {"sequential:kv_lora_rank=88,qk_rope_head_dim=32,ranks=greedy", true},
+      {"transmla:ratio=0.5,freqfold=4", false},
+  };
+  for (const auto& c : cases) {
+    const auto spec = ParseConversionSpec(c.text);
+    ASSERT_TRUE(spec.ok()) << spec.status();
+    EXPECT_EQ(spec->greedy_ranks, c.greedy) << c.text;
+  }
+}
+
 ModelConfig SmolLm2() {
   ModelConfig config;
   config.num_layers = 30;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/convert/fit_layer.h"
+#include "runtime/convert/per_head_rope.h"
 #include "tests/support/attention_formulas.h"
 
 namespace mla::runtime {
