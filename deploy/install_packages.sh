@@ -11,13 +11,13 @@ set -euo pipefail
 declare -A packages=(
   [build]="g++ cmake ninja-build pkg-config
     libabsl-dev libcli11-dev libcpp-httplib-dev libeigen3-dev libgrpc++-dev
-    libopenblas-openmp-dev libpcre2-dev
+    libopenblas-serial-dev libpcre2-dev
     libprotobuf-dev libspdlog-dev libssl-dev libutf8proc-dev nlohmann-json3-dev
     prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc"
   [model]="ca-certificates curl python3 python3-pip"
   [test]="clang-14 clang-format-14 libclang-rt-14-dev libgmock-dev libgtest-dev
     prometheus python3-venv shellcheck"
-  [runtime]="libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libopenblas0-openmp
+  [runtime]="libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libopenblas0-serial
     libpcre2-8-0
     libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2"
 )

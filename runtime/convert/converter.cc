@@ -156,7 +156,7 @@ absl::StatusOr<Moments> Converter::MomentsOf(HiddenStates& states,
                                              const std::vector<float>& norm) {
   const int n = states.hidden();
   const auto tokens = static_cast<double>(states.tokens());
-  MomentSum second(n, n, *pool_);
+  MomentSum second(n, n);
   DoubleVector sum = DoubleVector::Zero(n);
   for (int i = 0; i < states.windows(); ++i) {
     const DoubleMatrix y = Normed(states.Window(i), norm, config_.norm_eps);
@@ -171,7 +171,7 @@ absl::StatusOr<Moments> Converter::MomentsOf(HiddenStates& states,
 absl::Status Converter::Correct(const std::vector<float>& norm,
                                 const Moments& y, GqaWeights& w) {
   const int n = w.hidden();
-  MomentSum cross(n, n, *pool_);
+  MomentSum cross(n, n);
   for (int i = 0; i < source_->windows(); ++i) {
     cross.Add(Normed(source_->Window(i), norm, config_.norm_eps),
               Normed(converted_->Window(i), norm, config_.norm_eps));
@@ -260,8 +260,8 @@ absl::Status Converter::Refit(const DoubleMatrix& prior, MlaWeights& weights) {
   for (int i = 0; i < source_->windows(); ++i) {
     mean += InverseRms(source_->Window(i)).sum() / tokens;
   }
-  MomentSum tu(prior.rows(), prior.cols(), *pool_);
-  MomentSum uu(prior.cols(), prior.cols(), *pool_);
+  MomentSum tu(prior.rows(), prior.cols());
+  MomentSum uu(prior.cols(), prior.cols());
   std::vector<float> scratch;
   AttentionTap theirs, ours;
   for (int i = 0; i < source_->windows(); ++i) {

@@ -11,12 +11,10 @@
 #ifndef MLA_RUNTIME_CONVERT_CONVERTER_H_
 #define MLA_RUNTIME_CONVERT_CONVERTER_H_
 
-#include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "kernels/cpu/thread_pool.h"
 #include "runtime/checkpoint/checkpoint.h"
 #include "runtime/convert/conversion_spec.h"
 #include "runtime/convert/converted_tensors.h"
@@ -55,9 +53,7 @@ class Converter {
         config_(config),
         spec_(spec),
         type_(type),
-        threads_(threads),
-        pool_(std::make_unique<kernels::ThreadPool>(
-            ConcurrentProducts(threads))) {}
+        threads_(threads) {}
 
   absl::Status Survey(const Windows& calibration);
   absl::StatusOr<std::vector<float>> InputNorm() const;
@@ -86,7 +82,6 @@ class Converter {
   ConversionSpec spec_;
   kernels::DType type_;
   int threads_;
-  std::unique_ptr<kernels::ThreadPool> pool_;
   std::vector<int> ranks_;  // kv_lora_rank by layer
   int layer_ = 0;
   std::optional<HiddenStates> source_;     // as the source model has them

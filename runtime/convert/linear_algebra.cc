@@ -19,8 +19,6 @@ void zheevd_(const char* jobz, const char* uplo, const int* n,
              const int* lrwork, int* iwork, const int* liwork, int* info);
 void dposv_(const char* uplo, const int* n, const int* nrhs, double* a,
             const int* lda, double* b, const int* ldb, int* info);
-int openblas_get_parallel(void);  // 0: built for one thread
-void openblas_set_num_threads(int threads);
 }
 
 namespace mla::runtime {
@@ -45,11 +43,6 @@ absl::StatusOr<Spectrum<MatrixType>> Descending(MatrixType vectors,
 }
 
 }  // namespace
-
-int ConcurrentProducts(int threads) {
-  openblas_set_num_threads(1);
-  return openblas_get_parallel() == 0 ? 1 : threads;
-}
 
 absl::StatusOr<Spectrum<DoubleMatrix>> EigenOf(DoubleMatrix s) {
   RETURN_IF_ERROR(CheckFinite(s));

@@ -1,6 +1,6 @@
 // The few dense decompositions that conversion needs, in double precision.
-// Threads: any, as many at once as ConcurrentProducts allows. OpenBLAS is told
-//          to use none of its own, so that the same input gives the same bytes.
+// Threads: one at a time; OpenBLAS is built without threads of its own, so that
+//          the same input gives the same bytes.
 // Errors:  FAILED_PRECONDITION if a matrix is not finite.
 #ifndef MLA_RUNTIME_CONVERT_LINEAR_ALGEBRA_H_
 #define MLA_RUNTIME_CONVERT_LINEAR_ALGEBRA_H_
@@ -14,10 +14,6 @@ namespace mla::runtime {
 using DoubleMatrix = Eigen::MatrixXd;
 using DoubleVector = Eigen::VectorXd;
 using ComplexMatrix = Eigen::MatrixXcd;
-
-// How many of `threads` may multiply at once, with one thread each: all, or one
-// if the OpenBLAS that the machine has is the build that may not be shared.
-int ConcurrentProducts(int threads);
 
 template <typename MatrixType>
 struct Spectrum {

@@ -6,30 +6,23 @@
 namespace mla::runtime {
 namespace {
 
-constexpr Eigen::Index kBlock = 96;  // columns that one task computes
+constexpr Eigen::Index kBlock =
+    96;  // columns of a square, from its diagonal on
 
 }  // namespace
 
 void MomentSum::Add(const DoubleMatrix& a, const DoubleMatrix& b) {
-  const Eigen::Index cols = sum_.cols();
-  const auto blocks = static_cast<int>((cols + kBlock - 1) / kBlock);
-  pool_->Run(blocks, [&](int block, int) {
-    const Eigen::Index from = block * kBlock;
-    const Eigen::Index n = std::min(kBlock, cols - from);
-    sum_.middleCols(from, n).noalias() += a * b.middleRows(from, n).transpose();
-  });
+  sum_.noalias() += a * b.transpose();
 }
 
 void MomentSum::AddSquare(const DoubleMatrix& a) {
   square_ = true;
   const Eigen::Index cols = sum_.cols();
-  const auto blocks = static_cast<int>((cols + kBlock - 1) / kBlock);
-  pool_->Run(blocks, [&](int block, int) {
-    const Eigen::Index from = block * kBlock;
+  for (Eigen::Index from = 0; from < cols; from += kBlock) {
     const Eigen::Index n = std::min(kBlock, cols - from);
     sum_.block(from, from, cols - from, n).noalias() +=
         a.bottomRows(cols - from) * a.middleRows(from, n).transpose();
-  });
+  }
 }
 
 DoubleMatrix MomentSum::Divided(double count) const {
