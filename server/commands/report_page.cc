@@ -81,21 +81,23 @@ Table Cache(const ConversionReport& r) {
   const int64_t after = r.bytes_per_token();
   const std::string context = Grouped(kReportContext);
   const std::string pool = Bytes(static_cast<double>(kReportPoolBytes));
-  const auto fit = [](int64_t bytes, int64_t tokens) {
-    return Grouped(kReportPoolBytes / (bytes * tokens));
-  };
   const std::string less = Percent(r.cache_ratio());
-  const std::string more = absl::StrFormat("%.2f times", 1 / r.cache_ratio());
+  // As many as fit, before and after, and what their ratio is.
+  const auto fit = [&](const std::string& what, int64_t tokens) -> Cells {
+    const int64_t a = kReportPoolBytes / (before * tokens);
+    const int64_t b = kReportPoolBytes / (after * tokens);
+    return {what, Grouped(a), Grouped(b),
+            a == 0 ? "" : absl::StrFormat("%.2f times", 1.0 * b / a)};
+  };
   return {"The cache",
           {"", "source", "converted", "converted / source"},
           {{"Bytes a token", Grouped(before), Grouped(after), less},
            {absl::StrCat("A sequence of ", context, " tokens"),
             Bytes(static_cast<double>(before * kReportContext)),
             Bytes(static_cast<double>(after * kReportContext)), less},
-           {absl::StrCat("Tokens in a pool of ", pool), fit(before, 1),
-            fit(after, 1), more},
-           {absl::StrCat("Sequences of ", context, " tokens in it"),
-            fit(before, kReportContext), fit(after, kReportContext), more}},
+           fit(absl::StrCat("Tokens in a pool of ", pool), 1),
+           fit(absl::StrCat("Sequences of ", context, " tokens in it"),
+               kReportContext)},
           "All layers, in bf16."};
 }
 

@@ -154,7 +154,8 @@ class Picture {
     svg_ += Text(kLeft + 88, 45, "", "rope key");
     absl::StrAppendFormat(
         &svg_, "<path class=\"cr-source\" d=\"M%.1f 41h24\"/>\n", kLeft + 160);
-    svg_ += Text(kLeft + 190, 45, "", "source model");
+    svg_ += Text(kLeft + 190, 45, "",
+                 absl::StrCat("source model: ", layers_[0].source_row));
   }
 
   void DrawEnergy() {
