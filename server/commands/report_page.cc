@@ -48,6 +48,7 @@ std::string Summary(const ConversionReport& r) {
 }
 
 std::string Calibration(const ConversionReport& r) {
+  if (r.calibration_windows == 0) return "none";
   return absl::StrFormat(
       "%d windows of %d tokens from %s", r.calibration_windows, r.window_tokens,
       r.calibration_files.empty() ? "the built-in text"

@@ -47,6 +47,11 @@ constexpr char kStyle[] =
     "}\n"
     "</style>\n";
 
+// What lies on the latent; all of a row that is no latent counts as one.
+int64_t RopeElements(const ReportedLayer& layer) {
+  return layer.kv_lora_rank > 0 ? layer.row - layer.kv_lora_rank : 0;
+}
+
 // 1, 2 or 5 times a power of ten, so that about `steps` make `range`.
 double NiceStep(double range, int steps) {
   const double power = std::pow(10, std::floor(std::log10(range / steps)));
@@ -135,7 +140,7 @@ class Picture {
       const double x = Centre(i) - width / 2;
       const auto row = static_cast<double>(l.row);
       // The rope key lies on the latent, with a gap between them.
-      const double latent = y.At(row - l.qk_rope_head_dim);
+      const double latent = y.At(static_cast<double>(l.row - RopeElements(l)));
       svg_ += Rect("cr-latent", x, latent, width, kMiddle - latent);
       svg_ += Rect("cr-rope", x, y.At(row), width, latent - 1.5 - y.At(row));
       const double level = y.At(static_cast<double>(l.source_row));
@@ -205,7 +210,7 @@ class Picture {
           "height=\"%.1f\"><title>layer %d: latent %d + rope %d, source %d "
           "elements; keeps %.2f %%</title></rect>\n",
           Centre(i) - band_ / 2, kTop, band_, kBottom - kTop, i,
-          l.row - l.qk_rope_head_dim, l.qk_rope_head_dim, l.source_row,
+          l.row - RopeElements(l), RopeElements(l), l.source_row,
           100 * l.energy_kept);
     }
   }
@@ -229,12 +234,13 @@ std::string LayersInWords(const Layers& layers) {
       layers.begin(), layers.end(), [](const auto& a, const auto& b) {
         return a.energy_kept < b.energy_kept;
       });
+  const int64_t least = rows.first->row, most = rows.second->row;
   return absl::StrFormat(
-      "A token caches %d to %d elements in each of %d layers, where the source "
-      "model caches %d. The latent keeps between %.1f %% of the energy of keys "
-      "and values, in layer %d, and %.1f %%, in layer %d.",
-      rows.first->row, rows.second->row, layers.size(),
-      layers.front().source_row, 100 * energy.first->energy_kept,
+      "A token caches %s elements in each of %d layers, where the source model "
+      "caches %d. The latent keeps between %.1f %% of the energy of keys and "
+      "values, in layer %d, and %.1f %%, in layer %d.",
+      least == most ? absl::StrCat(least) : absl::StrCat(least, " to ", most),
+      layers.size(), layers.front().source_row, 100 * energy.first->energy_kept,
       energy.first - layers.begin(), 100 * energy.second->energy_kept,
       energy.second - layers.begin());
 }

@@ -12,6 +12,7 @@
 #include "runtime/checkpoint/atomic_file.h"
 #include "runtime/cpu_count.h"
 #include "runtime/json.h"
+#include "runtime/json_fields.h"
 #include "runtime/loaded_model.h"
 #include "runtime/status_macros.h"
 #include "runtime/text_model.h"
@@ -20,6 +21,8 @@
 
 namespace mla::server {
 namespace {
+
+using kernels::DType;
 
 constexpr int kEvaluationWindows = 16;  // of texts that the user gives
 
@@ -56,11 +59,11 @@ std::vector<int64_t> Rows(const runtime::ModelConfig& config) {
   return rows;
 }
 
-absl::StatusOr<int> CalibrationWindows(const runtime::Checkpoint& converted) {
+// What ConvertModel noted of what it did.
+absl::StatusOr<nlohmann::json> ReadState(const runtime::Checkpoint& converted) {
   ASSIGN_OR_RETURN(const std::string text,
                    converted.ReadText("conversion.json"));
-  ASSIGN_OR_RETURN(const nlohmann::json state, runtime::ParseJson(text));
-  return state.value("calibration_windows", 0);
+  return runtime::ParseJson(text);
 }
 
 }  // namespace
@@ -88,7 +91,6 @@ absl::StatusOr<ReportWriter> ReportWriter::Create(
   report.source = runtime::ModelName(convert.in);
   report.converted = convert.out;
   report.method = convert.spec.ToString();
-  report.dtype = kernels::Name(convert.type);
   report.calibration_files = convert.calibration.files;
   report.window_tokens = convert.calibration.window_tokens;
   report.evaluation_files = options.evaluate;
@@ -114,15 +116,18 @@ absl::Status ReportWriter::Write(const runtime::ConvertOptions& convert,
     ASSIGN_OR_RETURN(const auto source, runtime::Checkpoint::Open(convert.in));
     ASSIGN_OR_RETURN(const auto converted,
                      runtime::Checkpoint::Open(convert.out));
+    ASSIGN_OR_RETURN(const nlohmann::json state, ReadState(*converted));
     ASSIGN_OR_RETURN(report_.calibration_windows,
-                     CalibrationWindows(*converted));
+                     runtime::ReadInt(state, "calibration_windows", 0));
+    ASSIGN_OR_RETURN(report_.dtype, runtime::ReadString(state, "dtype", ""));
     RETURN_IF_ERROR(MeasureLayers(*source, *converted));
     ASSIGN_OR_RETURN(report_.evaluation,
                      runtime::Evaluate(*source, *converted, windows_, threads));
   }
   runtime::LoadOptions load;
   load.threads = threads;
-  load.model.weights_dtype = convert.type;
+  load.model.weights_dtype =
+      report_.dtype == kernels::Name(DType::kF32) ? DType::kF32 : DType::kBF16;
   ASSIGN_OR_RETURN(report_.samples,
                    runtime::SampleBoth(convert.in, convert.out, load));
   return WriteFiles();
