@@ -30,8 +30,8 @@ struct ReportedLayer {
 struct ConversionReport {
   std::string source;     // a name
   std::string converted;  // a folder
-  std::string method;
-  std::string dtype;
+  std::string method;     // as conversion.json has it, and...
+  std::string dtype;      // ...of all weights
   std::vector<std::string> calibration_files;  // empty: the built-in text
   int calibration_windows = 0;
   int window_tokens = 0;

@@ -1,6 +1,7 @@
 // mlaserve inspect: what is in a checkpoint and what its cache row costs.
 // Reads headers only, no weights. Tested by tests/e2e/commands_test.py.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -37,7 +38,7 @@ struct InspectOptions {
 // One way to lay the cache out, by elements per token and layer.
 struct Layout {
   std::string name;
-  int64_t row_width;
+  double row_width;  // the layers' mean
   bool is_own = false;
 };
 
@@ -46,20 +47,33 @@ double MeanRow(const ModelConfig& c) {
   return c.KvBytesPerToken(kernels::DType::kF32) / 4 / c.num_layers;
 }
 
+// What the layers have of a size: "88", or "64 to 104".
+std::string Range(const ModelConfig& c, int AttentionConfig::*size) {
+  int least = c.attention[0].*size, most = least;
+  for (const AttentionConfig& a : c.attention) {
+    least = std::min(least, a.*size);
+    most = std::max(most, a.*size);
+  }
+  return least == most ? absl::StrCat(least)
+                       : absl::StrCat(least, " to ", most);
+}
+
 // `source_row`: of the model it was converted from, or 0.
 std::vector<Layout> Compare(const ModelConfig& c, int64_t source_row) {
   const AttentionConfig& a = c.attention[0];
-  const int64_t mha =
-      int64_t{a.heads} * (a.query_head_dim() + a.output_head_dim());
-  const auto own = static_cast<int64_t>(MeanRow(c));
+  const double mha =
+      double{1} * a.heads * (a.query_head_dim() + a.output_head_dim());
+  const double own = MeanRow(c);
   std::vector<Layout> layouts = {{"MHA: keys and values of every head", mha}};
   if (a.kind == AttentionKind::kMla) {
     if (source_row > 0) {
-      layouts.push_back({"GQA: before it was converted", source_row});
+      layouts.push_back(
+          {"GQA: before it was converted", static_cast<double>(source_row)});
     }
-    layouts.push_back({absl::StrCat("MLA: latent ", a.kv_lora_rank, " + rope ",
-                                    a.qk_rope_head_dim),
-                       own, true});
+    layouts.push_back(
+        {absl::StrCat("MLA: latent ", Range(c, &AttentionConfig::kv_lora_rank),
+                      " + rope ", Range(c, &AttentionConfig::qk_rope_head_dim)),
+         own, true});
     return layouts;
   }
   if (a.kind != AttentionKind::kGqa) {
@@ -101,7 +115,8 @@ ordered_json Describe(const ModelConfig& c, int64_t source_row,
   for (const Layout& layout : Compare(c, source_row)) {
     layouts.push_back(
         {{"layout", layout.name},
-         {"bytes_per_token", layout.row_width * c.num_layers * element},
+         {"bytes_per_token",
+          std::llround(layout.row_width * c.num_layers * element)},
          {"this_model", layout.is_own}});
   }
   ordered_json d = {{"architecture", c.architecture},

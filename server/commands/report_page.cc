@@ -269,7 +269,9 @@ std::string MarkdownRows(const Table& table) {
   for (size_t i = 0; i < columns; ++i) page += "---|";
   page += "\n";
   for (const Cells& row : table.rows) page += MarkdownRow(row);
-  if (!table.note.empty()) page += "\n" + MarkdownText(table.note) + "\n";
+  if (!table.note.empty()) {
+    absl::StrAppend(&page, "\n", MarkdownText(table.note), "\n");
+  }
   return page + "\n";
 }
 

@@ -90,7 +90,6 @@ absl::StatusOr<ReportWriter> ReportWriter::Create(
   ConversionReport& report = writer.report_;
   report.source = runtime::ModelName(convert.in);
   report.converted = convert.out;
-  report.method = convert.spec.ToString();
   report.calibration_files = convert.calibration.files;
   report.window_tokens = convert.calibration.window_tokens;
   report.evaluation_files = options.evaluate;
@@ -119,6 +118,7 @@ absl::Status ReportWriter::Write(const runtime::ConvertOptions& convert,
     ASSIGN_OR_RETURN(const nlohmann::json state, ReadState(*converted));
     ASSIGN_OR_RETURN(report_.calibration_windows,
                      runtime::ReadInt(state, "calibration_windows", 0));
+    ASSIGN_OR_RETURN(report_.method, runtime::ReadString(state, "method", ""));
     ASSIGN_OR_RETURN(report_.dtype, runtime::ReadString(state, "dtype", ""));
     RETURN_IF_ERROR(MeasureLayers(*source, *converted));
     ASSIGN_OR_RETURN(report_.evaluation,

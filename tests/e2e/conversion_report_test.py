@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 import server_process
-from convert_test import GGUF, TEXT, WINDOW, load, logits
+from convert_test import GGUF, TEXT, WINDOW, at, load, logits
 
 sys.path.insert(0, str(server_process.ROOT / "tests/oracles"))
 from numerics import attend, rms_norm, rope, sigmoid  # noqa: E402
@@ -115,9 +115,9 @@ def measure(folder, windows):
     for ids in windows:
         a, b = gqa_logits(MODEL, ids)[:-1], logits(config, tensors, ids)[:-1]
         p, q = log_softmax(a), log_softmax(b)
-        at = np.arange(len(ids) - 1), ids[1:]
-        nll += list(-p[at])
-        other_nll += list(-q[at])
+        next_ids = np.arange(len(ids) - 1), ids[1:]
+        nll += list(-p[next_ids])
+        other_nll += list(-q[next_ids])
         kl += list((np.exp(p) * (p - q)).sum(-1))
         same += list(a.argmax(-1) == b.argmax(-1))
         margins = [np.diff(np.sort(x)[:, -2:])[:, 0] for x in (a, b)]
@@ -195,18 +195,19 @@ def test_cache_layers_and_making(made):
     config = load(folder)[0]
     layers = source["num_hidden_layers"]
     source_row = 2 * source["num_key_value_heads"] * source["hidden_size"] // source["num_attention_heads"]
-    row = config["kv_lora_rank"] + config["qk_rope_head_dim"]
-    for name, width in (("source", source_row), ("converted", row)):
-        per_token = 2 * layers * width  # bf16
+    rows = [at(config["kv_lora_rank"], i) + at(config["qk_rope_head_dim"], i) for i in range(layers)]
+    for name, elements in (("source", layers * source_row), ("converted", sum(rows))):
+        per_token = 2 * elements  # bf16
         assert found["cache"][name] == {
             "bytes_per_token": per_token, "bytes_per_sequence": CONTEXT * per_token,
             "tokens_in_pool": POOL // per_token}
-    assert found["cache"]["ratio"] == row / source_row
+    assert found["cache"]["ratio"] == sum(rows) / (layers * source_row)
     state = json.loads((folder / "conversion.json").read_text())
     assert found["layers"] == [
-        {"kv_lora_rank": layer["kv_lora_rank"], "qk_rope_head_dim": layer["qk_rope_head_dim"],
-         "row_elements": row, "source_row_elements": source_row,
-         "energy_kept": layer["energy_kept"]} for layer in state["layers"]]
+        {"kv_lora_rank": at(config["kv_lora_rank"], i),
+         "qk_rope_head_dim": at(config["qk_rope_head_dim"], i), "row_elements": rows[i],
+         "source_row_elements": source_row, "energy_kept": layer["energy_kept"]}
+        for i, layer in enumerate(state["layers"])]
     assert found["source"] == "qwen2" and found["converted"] == str(folder)
     assert found["method"] == state["method"] and found["dtype"] == "f32"
     assert (found["layers_resumed"], again["layers_resumed"]) == (0, layers)
@@ -384,10 +385,10 @@ def check_picture(svg, found):
         assert height == pytest.approx(scale * layer["kv_lora_rank"], abs=0.11)
         assert floor - top == pytest.approx(scale * layer["row_elements"], abs=0.3)
     # Lower energy lies lower, in proportion.
-    at = np.array([float(e.attrib["cy"]) for e in dots])
+    places = np.array([float(e.attrib["cy"]) for e in dots])
     energy = np.array([layer["energy_kept"] for layer in layers])
-    slope, offset = np.polyfit(energy, at, 1)
-    assert slope < 0 and np.abs(slope * energy + offset - at).max() < 0.2
+    slope, offset = np.polyfit(energy, places, 1)
+    assert slope < 0 and np.abs(slope * energy + offset - places).max() < 0.2
     hovers = [text_of(e) for e in kind("cr-hover")]
     for i, (layer, text) in enumerate(zip(layers, hovers, strict=True)):
         assert text.startswith(f"layer {i}: latent {layer['kv_lora_rank']} + rope "
@@ -550,5 +551,9 @@ def test_inspect_shows_the_cache_before_and_after(made):
     assert converted["kv_bytes_of_source"] == cache["ratio"]
     assert {"layout": "GQA: before it was converted", "this_model": False,
             "bytes_per_token": source["kv_bytes_per_token"]} in converted["layouts"]
+    (own,) = [l for l in converted["layouts"] if l["this_model"]]
+    assert own["bytes_per_token"] == converted["kv_bytes_per_token"]
+    ranks = [layer["kv_lora_rank"] for layer in figures(made[1])["layers"]]
+    assert f"latent {min(ranks)} to {max(ranks)} + rope 12" in own["layout"]
     line = next(l for l in inspect(made[0]).splitlines() if l.startswith("before conversion"))
     assert str(source["kv_bytes_per_token"]) in line and f"{100 * cache['ratio']:.2f} %" in line
