@@ -133,6 +133,9 @@ class ServingImpl final : public Serving {
                      : absl::StrFormat("energy_kept=%.1f%% seconds_left=%.0f",
                                        100 * p.energy_kept, p.seconds_left));
     };
+    convert.warn = [](const std::string& warning) {
+      Log().warn("converting: {}", warning);
+    };
     runtime::ConversionCacheOptions cache{
         options_.convert_cache, [] {
           Log().info("converting waits for another process that does the same");

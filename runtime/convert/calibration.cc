@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <numeric>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,8 @@
 
 namespace mla::runtime {
 namespace {
+
+constexpr size_t kMostHeldOut = 16;  // windows
 
 absl::StatusOr<std::string> Read(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
@@ -46,10 +50,8 @@ void Cut(const std::vector<int32_t>& ids, const std::vector<int32_t>& prefix,
   }
 }
 
-}  // namespace
-
-absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
-                                        const TextModel& model) {
+absl::StatusOr<Windows> ReadAll(const CalibrationOptions& options,
+                                const TextModel& model) {
   const std::vector<int32_t>& prefix = model.tokenizer->prefix();
   if (options.window_tokens <= static_cast<int>(prefix.size())) {
     return absl::InvalidArgumentError(
@@ -74,13 +76,63 @@ absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
         absl::StrCat("no calibration text has ", options.window_tokens,
                      " tokens, which make one window"));
   }
-  const size_t wanted =
-      std::clamp<size_t>(options.tokens / options.window_tokens, 1, all.size());
-  Windows chosen;
-  for (size_t i = 0; i < wanted; ++i) {
-    chosen.push_back(std::move(all[i * all.size() / wanted]));
+  return all;
+}
+
+// `count` of them, evenly spread and in order.
+template <typename T>
+std::vector<T> Spread(const std::vector<T>& all, size_t count) {
+  std::vector<T> chosen;
+  for (size_t i = 0; i < count; ++i) {
+    chosen.push_back(all[i * all.size() / count]);
   }
   return chosen;
+}
+
+size_t HeldOut(const CalibrationOptions& options, size_t windows) {
+  return options.hold_out ? std::min<size_t>(windows / 8, kMostHeldOut) : 0;
+}
+
+// Which of so many windows calibrate.
+std::vector<size_t> Calibrating(const CalibrationOptions& options,
+                                size_t windows) {
+  std::vector<size_t> all(windows);
+  std::iota(all.begin(), all.end(), 0);
+  return Spread(all,
+                std::clamp<size_t>(options.tokens / options.window_tokens, 1,
+                                   windows - HeldOut(options, windows)));
+}
+
+}  // namespace
+
+absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
+                                        const TextModel& model) {
+  ASSIGN_OR_RETURN(Windows all, ReadAll(options, model));
+  Windows chosen;
+  for (const size_t i : Calibrating(options, all.size())) {
+    chosen.push_back(std::move(all[i]));
+  }
+  return chosen;
+}
+
+absl::StatusOr<Windows> ReadHeldOut(const CalibrationOptions& options,
+                                    const TextModel& model) {
+  ASSIGN_OR_RETURN(const Windows all, ReadAll(options, model));
+  const size_t count = HeldOut(options, all.size());
+  if (count == 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the calibration text has ", all.size(), " windows of ",
+        options.window_tokens,
+        " tokens, too few to hold one in eight out; evaluate on another text"));
+  }
+  const std::vector<size_t> calibrating = Calibrating(options, all.size());
+  Windows left;
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (!std::binary_search(calibrating.begin(), calibrating.end(), i)) {
+      left.push_back(all[i]);
+    }
+  }
+  return Spread(left, count);
 }
 
 absl::StatusOr<std::string> CalibrationSha256(

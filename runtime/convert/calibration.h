@@ -25,12 +25,20 @@ struct CalibrationOptions {
   std::vector<std::string> files;  // empty: the built-in text
   int tokens = 32768;              // at most; rounded to windows
   int window_tokens = 512;
+  // Leaves an eighth of all windows, at most 16, for ReadHeldOut. That takes
+  // something from calibration only where it would use nearly all of them.
+  bool hold_out = false;
 };
 
 // Windows spread evenly over all files together, in order: the same input gives
 // the same windows. Each begins with what the tokenizer puts before a text.
 absl::StatusOr<Windows> ReadCalibration(const CalibrationOptions& options,
                                         const TextModel& model);
+
+// Windows that ReadCalibration leaves with options.hold_out, evenly spread as
+// well. INVALID_ARGUMENT if there are too few to leave one.
+absl::StatusOr<Windows> ReadHeldOut(const CalibrationOptions& options,
+                                    const TextModel& model);
 
 // What the options' files hold, or the built-in text, as one digest: it changes
 // when a byte of them does.

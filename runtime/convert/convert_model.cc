@@ -274,6 +274,7 @@ class Conversion {
     if (checkpoint_->gguf() != nullptr) {
       ASSIGN_OR_RETURN(const TokenizerFiles files,
                        TokenizerFilesFromGguf(*checkpoint_->gguf()));
+      if (!files.warning.empty()) options_.warn(files.warning);
       RETURN_IF_ERROR(
           WriteFileAtomically(out_ / "tokenizer.json", files.tokenizer_json));
       RETURN_IF_ERROR(WriteFileAtomically(out_ / "tokenizer_config.json",

@@ -37,6 +37,8 @@ struct ConvertOptions {
   int threads = 0;                              // 0: every usable CPU
   std::function<void(const ConvertProgress&)> progress =
       [](const ConvertProgress&) {};
+  // What a user should know of the result, if anything.
+  std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 
 absl::Status ConvertModel(const ConvertOptions& options);

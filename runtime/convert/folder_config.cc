@@ -1,12 +1,15 @@
-// Tested by tests/runtime/convert_model_test.cc.
+// Tested by tests/runtime/folder_config_test.cc.
 #include "runtime/convert/folder_config.h"
 
 #include <algorithm>
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/attention/attention_config.h"
 #include "runtime/json.h"
+#include "runtime/json_fields.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -84,6 +87,22 @@ ordered_json ExtendedConfig(ordered_json source,
   source["rope_interleave"] = false;
   source["rope_inv_freq"] = std::move(frequencies);
   return source;
+}
+
+absl::StatusOr<int64_t> SourceRowWidth(const nlohmann::json& config) {
+  ASSIGN_OR_RETURN(const std::string type,
+                   ReadString(config, "model_type", ""));
+  if (!absl::StartsWith(type, kExtendedModelType)) return 0;
+  ASSIGN_OR_RETURN(const int heads, ReadInt(config, "num_attention_heads", 0));
+  ASSIGN_OR_RETURN(const int hidden, ReadInt(config, "hidden_size", 0));
+  RETURN_IF_ERROR(CheckBetween("num_attention_heads", heads, 1, kMaxModelSize));
+  ASSIGN_OR_RETURN(const int kv_heads,
+                   ReadInt(config, "num_key_value_heads", heads));
+  ASSIGN_OR_RETURN(const int dim, ReadInt(config, "head_dim", hidden / heads));
+  RETURN_IF_ERROR(
+      CheckBetween("num_key_value_heads", kv_heads, 1, kMaxModelSize));
+  RETURN_IF_ERROR(CheckBetween("head_dim", dim, 1, kMaxModelSize));
+  return int64_t{2} * kv_heads * dim;
 }
 
 }  // namespace mla::runtime

@@ -3,6 +3,7 @@
 #ifndef MLA_RUNTIME_CONVERT_FOLDER_CONFIG_H_
 #define MLA_RUNTIME_CONVERT_FOLDER_CONFIG_H_
 
+#include <cstdint>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,10 @@ absl::StatusOr<nlohmann::ordered_json> SourceConfig(
 nlohmann::ordered_json ExtendedConfig(nlohmann::ordered_json source,
                                       const std::vector<MlaShape>& layers,
                                       kernels::DType type);
+
+// Elements that a token cached in a layer of the model that ExtendedConfig's
+// was made from; 0 if `config` is no such. INVALID_ARGUMENT names the field.
+absl::StatusOr<int64_t> SourceRowWidth(const nlohmann::json& config);
 
 }  // namespace mla::runtime
 

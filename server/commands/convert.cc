@@ -4,7 +4,9 @@
 #include <iostream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
@@ -13,6 +15,7 @@
 #include "runtime/convert/gguf_export.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
+#include "server/commands/report_writer.h"
 #include "server/conversion_flags.h"
 
 namespace mla::server {
@@ -24,6 +27,7 @@ struct Flags {
   std::string method = "sequential";
   std::string budget;
   std::string gguf;
+  ReportOptions report;
 };
 
 int Run(runtime::ConvertOptions& options, const Flags& flags) {
@@ -32,6 +36,7 @@ int Run(runtime::ConvertOptions& options, const Flags& flags) {
     method += (absl::StrContains(method, ':') ? "," : ":") + flags.budget;
   }
   const std::string& gguf = flags.gguf;
+  const ReportOptions& report_options = flags.report;
   const auto spec = runtime::ParseConversionSpec(method);
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
@@ -39,8 +44,20 @@ int Run(runtime::ConvertOptions& options, const Flags& flags) {
     const absl::Status possible = runtime::CheckGgufSource(options.in);
     if (!possible.ok()) return Fail("convert", possible);
   }
+  std::optional<ReportWriter> report;
+  if (!report_options.file.empty()) {
+    auto created = ReportWriter::Create(report_options, options);
+    if (!created.ok()) return Fail("convert", created.status());
+    report = *std::move(created);
+    options.calibration.hold_out = report_options.evaluate.empty();
+  }
   const absl::Time start = absl::Now();
+  options.warn = [&](const std::string& warning) {
+    std::cerr << "warning: " << warning << "\n";
+    if (report) report->OnWarning(warning);
+  };
   options.progress = [&](const runtime::ConvertProgress& p) {
+    if (report) report->OnProgress(p);
     if (p.resumed) {
       std::cerr << absl::StrFormat("layer %d of %d was there already\n",
                                    p.layer, p.layers);
@@ -60,6 +77,12 @@ int Run(runtime::ConvertOptions& options, const Flags& flags) {
       "%s: converted in %.0f s; serve it with "
       "mlaserve serve --model %s\n",
       options.out, absl::ToDoubleSeconds(absl::Now() - start), options.out);
+  if (!report) return 0;
+  std::cerr << "measuring both models for the report\n";
+  const absl::Status written = report->Write(options, absl::Now() - start);
+  if (!written.ok()) return Fail("convert", written);
+  std::cout << absl::StrFormat("%s: the report; its figures: %s.json\n",
+                               report_options.file, report_options.file);
   return 0;
 }
 
@@ -99,6 +122,15 @@ void AddConvert(CLI::App& parent, int& exit_code) {
                    "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  CLI::Option* page = command->add_option(
+      "--report", flags->report.file,
+      "Page to write, .html or .md: what the conversion saves and what it "
+      "loses; the figures for programs go to FILE.json");
+  command
+      ->add_option("--evaluate", flags->report.evaluate,
+                   "Texts, as for --calibration, that the report measures on "
+                   "[windows held out of the calibration text]")
+      ->needs(page);
   command->callback(
       [options, flags, &exit_code] { exit_code = Run(*options, *flags); });
 }

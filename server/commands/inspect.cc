@@ -1,6 +1,7 @@
 // mlaserve inspect: what is in a checkpoint and what its cache row costs.
 // Reads headers only, no weights. Tested by tests/e2e/commands_test.py.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 #include <memory>
@@ -10,7 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runtime/attention/attention_form.h"
+#include "runtime/convert/folder_config.h"
+#include "runtime/json.h"
 #include "runtime/loaded_model.h"
+#include "runtime/status_macros.h"
 #include "server/commands/client.h"
 #include "server/commands/commands.h"
 #include "server/load_flags.h"
@@ -34,7 +38,7 @@ struct InspectOptions {
 // One way to lay the cache out, by elements per token and layer.
 struct Layout {
   std::string name;
-  int64_t row_width;
+  double row_width;  // the layers' mean
   bool is_own = false;
 };
 
@@ -43,16 +47,33 @@ double MeanRow(const ModelConfig& c) {
   return c.KvBytesPerToken(kernels::DType::kF32) / 4 / c.num_layers;
 }
 
-std::vector<Layout> Compare(const ModelConfig& c) {
+// What the layers have of a size: "88", or "64 to 104".
+std::string Range(const ModelConfig& c, int AttentionConfig::*size) {
+  int least = c.attention[0].*size, most = least;
+  for (const AttentionConfig& a : c.attention) {
+    least = std::min(least, a.*size);
+    most = std::max(most, a.*size);
+  }
+  return least == most ? absl::StrCat(least)
+                       : absl::StrCat(least, " to ", most);
+}
+
+// `source_row`: of the model it was converted from, or 0.
+std::vector<Layout> Compare(const ModelConfig& c, int64_t source_row) {
   const AttentionConfig& a = c.attention[0];
-  const int64_t mha =
-      int64_t{a.heads} * (a.query_head_dim() + a.output_head_dim());
-  const auto own = static_cast<int64_t>(MeanRow(c));
+  const double mha =
+      double{1} * a.heads * (a.query_head_dim() + a.output_head_dim());
+  const double own = MeanRow(c);
   std::vector<Layout> layouts = {{"MHA: keys and values of every head", mha}};
   if (a.kind == AttentionKind::kMla) {
-    layouts.push_back({absl::StrCat("MLA: latent ", a.kv_lora_rank, " + rope ",
-                                    a.qk_rope_head_dim),
-                       own, true});
+    if (source_row > 0) {
+      layouts.push_back(
+          {"GQA: before it was converted", static_cast<double>(source_row)});
+    }
+    layouts.push_back(
+        {absl::StrCat("MLA: latent ", Range(c, &AttentionConfig::kv_lora_rank),
+                      " + rope ", Range(c, &AttentionConfig::qk_rope_head_dim)),
+         own, true});
     return layouts;
   }
   if (a.kind != AttentionKind::kGqa) {
@@ -68,7 +89,8 @@ std::vector<Layout> Compare(const ModelConfig& c) {
   return layouts;
 }
 
-ordered_json Describe(const ModelConfig& c, const InspectOptions& options) {
+ordered_json Describe(const ModelConfig& c, int64_t source_row,
+                      const InspectOptions& options) {
   const AttentionConfig& a = c.attention[0];
   const size_t element = kernels::SizeOf(options.kv_dtype);
   ordered_json attention = {{"heads", a.heads},
@@ -90,24 +112,30 @@ ordered_json Describe(const ModelConfig& c, const InspectOptions& options) {
   const auto per_token =
       static_cast<int64_t>(std::ceil(c.KvBytesPerToken(options.kv_dtype)));
   ordered_json layouts = ordered_json::array();
-  for (const Layout& layout : Compare(c)) {
+  for (const Layout& layout : Compare(c, source_row)) {
     layouts.push_back(
         {{"layout", layout.name},
-         {"bytes_per_token", layout.row_width * c.num_layers * element},
+         {"bytes_per_token",
+          std::llround(layout.row_width * c.num_layers * element)},
          {"this_model", layout.is_own}});
   }
-  return {{"architecture", c.architecture},
-          {"parameters", c.Parameters()},
-          {"layers", c.num_layers},
-          {"hidden_size", c.hidden_size},
-          {"vocab_size", c.vocab_size},
-          {"max_context_tokens", c.max_position},
-          {"attention", std::move(attention)},
-          {"kv_cache_dtype", kernels::Name(options.kv_dtype)},
-          {"kv_bytes_per_token", per_token},
-          {"memory_bytes", options.memory_bytes},
-          {"tokens_that_fit", options.memory_bytes / per_token},
-          {"layouts", std::move(layouts)}};
+  ordered_json d = {{"architecture", c.architecture},
+                    {"parameters", c.Parameters()},
+                    {"layers", c.num_layers},
+                    {"hidden_size", c.hidden_size},
+                    {"vocab_size", c.vocab_size},
+                    {"max_context_tokens", c.max_position},
+                    {"attention", std::move(attention)},
+                    {"kv_cache_dtype", kernels::Name(options.kv_dtype)},
+                    {"kv_bytes_per_token", per_token},
+                    {"memory_bytes", options.memory_bytes},
+                    {"tokens_that_fit", options.memory_bytes / per_token},
+                    {"layouts", std::move(layouts)}};
+  if (source_row > 0) {
+    d["source_kv_bytes_per_token"] = source_row * c.num_layers * element;
+    d["kv_bytes_of_source"] = MeanRow(c) / static_cast<double>(source_row);
+  }
+  return d;
 }
 
 void Print(const ordered_json& d) {
@@ -129,6 +157,12 @@ void Print(const ordered_json& d) {
                     a["latent_groups"].get<int>(), " latent group(s), ",
                     d["kv_cache_dtype"].get<std::string>()));
   line("bytes a token", absl::StrCat(d["kv_bytes_per_token"].get<int64_t>()));
+  if (d.contains("source_kv_bytes_per_token")) {
+    line("before conversion",
+         absl::StrFormat("%d (now %.2f %% of that)",
+                         d["source_kv_bytes_per_token"].get<int64_t>(),
+                         100 * d["kv_bytes_of_source"].get<double>()));
+  }
   line("tokens that fit",
        absl::StrCat(d["tokens_that_fit"].get<int64_t>(), " in ",
                     d["memory_bytes"].get<int64_t>(), " bytes"));
@@ -144,12 +178,22 @@ void Print(const ordered_json& d) {
   }
 }
 
+// What a token cached in a layer before conversion; 0: it was not converted.
+absl::StatusOr<int64_t> SourceRow(const runtime::Checkpoint& checkpoint) {
+  if (checkpoint.gguf() != nullptr) return 0;
+  ASSIGN_OR_RETURN(const std::string text, checkpoint.ReadText("config.json"));
+  ASSIGN_OR_RETURN(const nlohmann::json config, runtime::ParseJson(text));
+  return runtime::SourceRowWidth(config);
+}
+
 int Run(const InspectOptions& options) {
   const auto checkpoint = runtime::Checkpoint::Open(options.path);
   if (!checkpoint.ok()) return Fail("inspect", checkpoint.status());
   const auto config = runtime::ReadModelConfig(**checkpoint);
   if (!config.ok()) return Fail("inspect", config.status());
-  const ordered_json description = Describe(*config, options);
+  const auto source_row = SourceRow(**checkpoint);
+  if (!source_row.ok()) return Fail("inspect", source_row.status());
+  const ordered_json description = Describe(*config, *source_row, options);
   if (options.json) {
     std::cout << description.dump(2) << "\n";
   } else {

@@ -119,6 +119,38 @@ TEST_F(Calibration, WindowsAreCutsOfTheFilesEvenlySpreadAndInOrder) {
   }
 }
 
+TEST_F(Calibration, WhatIsHeldOutDoesNotCalibrate) {
+  std::mt19937 random(9);
+  for (int trial = 0; trial < 30; ++trial) {
+    CalibrationOptions options{
+        {File("a.txt", Words(random, 300 + random() % 900))}, 0, 8};
+    const size_t all = Read(options.files, 1 << 24, 8)->size();
+    options.tokens = 8 * (1 + static_cast<int>(random() % (2 * all)));
+    const Windows before = *ReadCalibration(options, model_);
+    options.hold_out = true;
+    const Windows calibrating = *ReadCalibration(options, model_);
+    const auto held_out = ReadHeldOut(options, model_);
+    ASSERT_TRUE(held_out.ok()) << held_out.status();
+    EXPECT_EQ(held_out->size(), std::min<size_t>(16, all / 8));
+    // Windows of random numbers differ.
+    std::set<std::vector<int32_t>> seen(calibrating.begin(), calibrating.end());
+    for (const auto& window : *held_out) {
+      EXPECT_TRUE(seen.insert(window).second);
+    }
+    EXPECT_EQ(seen.size(), calibrating.size() + held_out->size());
+    // Calibration gives up no more than that, and only if it must.
+    if (before.size() + held_out->size() <= all) {
+      EXPECT_EQ(calibrating, before);
+    } else {
+      EXPECT_EQ(calibrating.size(), all - held_out->size());
+    }
+  }
+  const CalibrationOptions few{{File("few.txt", "one two three")}, 8, 2, true};
+  const auto none = ReadHeldOut(few, model_);
+  EXPECT_TRUE(absl::IsInvalidArgument(none.status())) << none.status();
+  EXPECT_TRUE(ReadCalibration(few, model_).ok());
+}
+
 TEST_F(Calibration, EachWindowBeginsAsTheModelsTextsDo) {
   model_ = *LoadTextModel(testing::TestData("tokenizers/llama2"));
   const std::vector<int32_t> prefix = model_.tokenizer->prefix();
