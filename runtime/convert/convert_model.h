@@ -36,6 +36,8 @@ struct ConvertOptions {
   int threads = 0;                              // 0: every usable CPU
   std::function<void(const ConvertProgress&)> progress =
       [](const ConvertProgress&) {};
+  // What its user should know of the folder, once, before any work is done.
+  std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 
 absl::Status ConvertModel(const ConvertOptions& options);
