@@ -3,6 +3,8 @@ and trains, whose logits are the extended layout's; and the way back, where the 
 drops the constant lane while it is one."""
 
 import json
+import os
+import pathlib
 import shutil
 import subprocess
 
@@ -48,11 +50,11 @@ def logits(model, ids):
     return model(torch.tensor([ids])).logits[0].numpy()
 
 
-def write_golden(model, folder):
+def write_golden(model, folder, lengths=PROMPTS):
     """What `verify` holds the server's runtime to, computed by transformers."""
     random = np.random.default_rng(5)
     prompts, tensors = [], {}
-    for name, count in PROMPTS.items():
+    for name, count in lengths.items():
         ids = [int(i) for i in random.integers(1, model.config.vocab_size, count)]
         rows = logits(model, ids)
         tensors[name + ".logits"] = rows
@@ -77,7 +79,8 @@ def verify(folder, *flags):
     done = subprocess.run(
         [server_process.BINARY, "verify", str(folder), "--json", *flags], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(json.loads(done.stdout)["checks"]) == 3 * len(PROMPTS)  # logits, top logits, greedy
+    prompts = json.loads((folder / "golden.json").read_text())["prompts"]
+    assert len(json.loads(done.stdout)["checks"]) == 3 * len(prompts)  # logits, top logits, greedy
 
 
 def check_served(api, folder, prompts, elements):
@@ -108,7 +111,7 @@ def one_step(model, frozen=()):
         assert model(ids, labels=ids).loss < before
 
 
-@pytest.mark.parametrize("method", ["ladder", "transmla"])
+@pytest.mark.parametrize("method", ["ladder", "transmla", "queries"])
 @pytest.mark.parametrize("model", MODELS)
 def test_transformers_computes_what_the_conversion_is(model, method, tmp_path):
     converted(model, tmp_path / "stock", METHODS[method], *STOCK)
@@ -235,8 +238,19 @@ def test_the_same_input_gives_the_same_bytes_resumed_or_not(tmp_path):
     assert done.returncode == 1 and "its layout is" in done.stderr
 
 
+def test_smollm2_is_the_same_to_both(tmp_path):
+    converted(pathlib.Path(os.environ["MLA_SMOLLM2_GGUF"]), tmp_path,
+              "weighted:kv_lora_rank=88,qk_rope_head_dim=32,freqfold=4", *STOCK, dtype="bf16", windows=8)
+    write_golden(load_stock(tmp_path), tmp_path, {"mid": 24})
+    verify(tmp_path)
+    for file in tmp_path.glob("*.safetensors"):  # a third of a gigabyte
+        file.unlink()
+
+
 @pytest.mark.parametrize("model,method,message", [
     ("qwen2", "sequential", "give freqfold"),
+    ("qwen2", "mha2mla", "ladder"),
+    ("qwen2", "exact", "GQA already"),
     ("mixtral", "ladder", "experts"),
     ("minicpm3", "ladder", "no keys and values"),
     ("yarn", "ladder", "RoPE scaling"),
