@@ -2,7 +2,8 @@
 
     python recover.py SOURCE CONVERTED OUT TEXT... [--steps 50]
 
-SOURCE     the model that was converted: a Hugging Face folder or a .gguf file
+SOURCE     the Hugging Face folder that was converted; of a GGUF file,
+           `mlaserve convert --method exact` makes one
 CONVERTED  what `mlaserve convert` made of it, in either layout
 OUT        the folder to write: serve it as the one it came from
 TEXT       UTF-8 files like those that the model will serve
@@ -26,13 +27,6 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Atten
 RATE = 1.5e-3  # of a tensor's rms, a step
 WARM_UP = 10  # steps
 CHUNK = 256  # rows of logits at a time
-
-
-def load_source(path):
-    path = pathlib.Path(path)
-    gguf = dict(gguf_file=path.name) if path.suffix == ".gguf" else {}
-    folder = path.parent if gguf else path
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **gguf).eval()
 
 
 def load_converted(folder, config, tensors):
@@ -128,7 +122,8 @@ def main():
     tensors = {}
     for file in sorted(a.converted.glob("*.safetensors")):
         tensors |= load_file(file)
-    source, model = load_source(a.source), load_converted(a.converted, config, tensors)
+    source = AutoModelForCausalLM.from_pretrained(a.source, dtype=torch.bfloat16)
+    model = load_converted(a.converted, config, tensors)
     their_head, our_head = source.lm_head.weight, model.lm_head.weight.detach().bfloat16()
     trained = choose_trained(model, tensors)
 
