@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/constant_lane.h"
+#include "runtime/convert/conversion_budget.h"
 #include "runtime/convert/folder_config.h"
 #include "runtime/gguf_fields.h"
 #include "runtime/json_fields.h"
@@ -106,6 +107,9 @@ absl::Status CheckSpec(const ModelConfig& config, const ConversionSpec& spec) {
         "selected RoPE components turn with other frequencies in each layer, "
         "the config has one ladder for all; give freqfold");
   }
+  if (spec.greedy_ranks) {
+    return CannotHold("its ranks differ by layer; give ranks=uniform");
+  }
   if (config.moe) {
     return CannotHold(
         "Mixtral's experts are weighed by a softmax, DeepSeek-V3's by sigmoids "
@@ -189,7 +193,8 @@ absl::StatusOr<std::string> CheckStock(const Checkpoint& checkpoint,
   ASSIGN_OR_RETURN(const ordered_json source, SourceConfig(checkpoint, config));
   ASSIGN_OR_RETURN(const RopeFields rope,
                    SourceRope(checkpoint, config, source));
-  RETURN_IF_ERROR(CheckLadder(config, spec.qk_rope_head_dim, rope));
+  ASSIGN_OR_RETURN(const ConversionSpec sized, WithinBudget(spec, config));
+  RETURN_IF_ERROR(CheckLadder(config, sized.qk_rope_head_dim, rope));
   if (rope.scaling.is_null()) return "";
   return "its RoPE is scaled, which transformers and mlaserve compute for this "
          "folder; vLLM takes any scaling of a DeepSeek model for YaRN, and "
