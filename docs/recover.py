@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, DeepseekV3Config, DeepseekV3ForCausalLM
 from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Attention
 
-RATE = 1.5e-3  # of a tensor's rms, a step
+RATE = 1.5e-3  # of a row's rms, a step
+BETAS = (0.9, 0.98)
 WARM_UP = 10  # steps
 CHUNK = 256  # rows of logits at a time
 
@@ -70,20 +71,36 @@ def turn_by(attention, inv_freq):
     attention.forward = turned
 
 
-def choose_trained(model, tensors):
-    """Attention's projections, without what keeps a constant lane constant."""
+def choose_trained(model):
+    """Attention's matrices; not what undoes the norm of a query latent."""
     trained = []
     for name, p in model.named_parameters():
-        lane = "layernorm" in name or "q_a_proj" in name or name.endswith("kv_a_proj_with_mqa.bias")
-        p.requires_grad_(".self_attn." in name and name in tensors and not lane)
+        p.requires_grad_(".self_attn." in name and p.dim() == 2 and "q_a_proj" not in name)
         if p.requires_grad:
             trained.append(p)
         elif p.dim() == 2:
             p.data = p.data.to(torch.bfloat16)  # frozen: no need for more
-        if p.requires_grad and name.endswith("kv_a_proj_with_mqa.weight"):
-            constant = (p == 0).all(1, keepdim=True)
-            p.register_hook(lambda g, constant=constant: g.masked_fill(constant, 0))
     return trained
+
+
+class RowAdam:
+    """Adam whose rate counts in each row's rms, which differ 100-fold within a matrix.
+    Rows of zeros, as a constant lane's, stay what they are."""
+
+    def __init__(self, parameters):
+        self.steps = 0
+        self.state = [(p, p.detach().square().mean(1, keepdim=True).sqrt(),
+                       torch.zeros_like(p), torch.zeros_like(p)) for p in parameters]
+
+    @torch.no_grad()
+    def step(self, rate):
+        self.steps += 1
+        for p, rms, mean, square in self.state:
+            mean.lerp_(p.grad, 1 - BETAS[0])
+            square.lerp_(p.grad.square(), 1 - BETAS[1])
+            deviation = (square / (1 - BETAS[1] ** self.steps)).sqrt_().add_(1e-12)
+            p -= mean / deviation * (rms * rate / (1 - BETAS[0] ** self.steps))
+            p.grad = None
 
 
 class Divergence(torch.autograd.Function):
@@ -125,7 +142,8 @@ def main():
     source = AutoModelForCausalLM.from_pretrained(a.source, dtype=torch.bfloat16)
     model = load_converted(a.converted, config, tensors)
     their_head, our_head = source.lm_head.weight, model.lm_head.weight.detach().bfloat16()
-    trained = choose_trained(model, tensors)
+    trained = choose_trained(model)
+    optimizer = RowAdam(trained)
 
     tokenizer = AutoTokenizer.from_pretrained(a.converted)
     windows = []
@@ -138,15 +156,10 @@ def main():
     if a.steps * a.batch > len(windows):
         print(f"{a.steps} steps read each of {len(windows)} windows more than once")
 
-    optimizer = torch.optim.AdamW(
-        [dict(params=[p], scale=p.detach().pow(2).mean().sqrt().item() or 1e-3) for p in trained],
-        betas=(0.9, 0.98), weight_decay=0.0)
     start = time.time()
     for step in range(a.steps):
         cosine = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / a.steps)).item())
         rate = RATE * min(1, (step + 1) / WARM_UP) * (0.05 + 0.95 * cosine)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
         chosen = order[torch.arange(step * a.batch, (step + 1) * a.batch) % len(order)]
         ids = torch.tensor([windows[i] for i in chosen])
         with torch.no_grad():
@@ -156,8 +169,7 @@ def main():
         loss = Divergence.apply(ours.float().flatten(0, 1), theirs.flatten(0, 1), our_head, their_head)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        optimizer.step(rate)
         print(f"step {step + 1} of {a.steps}: divergence {loss.item():.3f} nats, "
               f"{time.time() - start:.0f} s", flush=True)
 
