@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/attention/constant_lane.h"
 #include "runtime/cpu_backend.h"
 #include "runtime/cpu_count.h"
 #include "runtime/foreign_config.h"
@@ -122,7 +123,9 @@ absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
                      checkpoint.ReadText("config.json"));
     ASSIGN_OR_RETURN(json config, ParseJson(text));
     ASSIGN_OR_RETURN(config, TranslateConfig(checkpoint, std::move(config)));
-    return ModelConfigFromHuggingFace(config);
+    ASSIGN_OR_RETURN(ModelConfig c, ModelConfigFromHuggingFace(config));
+    DropConstantLanes(reader, c);
+    return c;
   }
   // Written by gguf_export.cc: the whole config is one of its values.
   ASSIGN_OR_RETURN(const std::string_view architecture,

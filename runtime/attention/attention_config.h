@@ -42,6 +42,8 @@ struct AttentionConfig {
   int qk_rope_head_dim = 0;
   int v_head_dim = 0;
   bool latent_norms = true;
+  bool constant_lane =
+      false;  // the file's latent has one more: constant_lane.h
   float q_latent_scale = 1.0f;  // factors of the normed latents
   float kv_latent_scale = 1.0f;
   int latent_slices = 1;       // GLA-2: 2; MLRA: 4. Each is normed alone

@@ -64,6 +64,16 @@ OutputBlock Scale(OutputBlock source, float factor) {
   return source;
 }
 
+OutputBlock ScaleEach(OutputBlock source, std::vector<float> factors) {
+  for (size_t i = 0; i < source.bias.size(); ++i) source.bias[i] *= factors[i];
+  source.rows = [rows = std::move(source.rows), inputs = source.inputs,
+                 factors = std::move(factors)](int row, float* dst) {
+    rows(row, dst);
+    for (int i = 0; i < inputs; ++i) dst[i] *= factors[row];
+  };
+  return source;
+}
+
 OutputBlock ConcatenateInputs(std::vector<OutputBlock> blocks) {
   OutputBlock all;
   all.outputs = blocks[0].outputs;

@@ -31,6 +31,8 @@ OutputBlock Concatenate(std::vector<OutputBlock> blocks);
 // Input i is source's input map[i].
 OutputBlock SelectInputs(OutputBlock source, std::vector<int> map);
 OutputBlock Scale(OutputBlock source, float factor);
+// Output i times factors[i].
+OutputBlock ScaleEach(OutputBlock source, std::vector<float> factors);
 // `outer` after `inner`: outer's outputs as a function of inner's inputs. Reads
 // all of inner at once.
 OutputBlock Compose(const OutputBlock& outer, const OutputBlock& inner);

@@ -5,8 +5,13 @@
 // which cut the latent into slices; MTLA (2505.13544), whose rows stand for
 // several tokens; CLLA (2410.15252), whose layers share latents; EG-MLA
 // (2509.16686), whose tokens gate what the latent becomes.
+#include <numeric>
+#include <utility>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/attention_form.h"
+#include "runtime/attention/constant_lane.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -83,9 +88,20 @@ absl::StatusOr<NormStep> ReadNorm(const LayerWeights& weights,
   return norm;
 }
 
+// The row's projection without a constant lane, and as the norm would leave it.
+absl::StatusOr<OutputBlock> WithoutLane(const LayerWeights& weights,
+                                        const AttentionConfig& a,
+                                        const OutputBlock& row) {
+  const int rank = a.kv_lora_rank;
+  ASSIGN_OR_RETURN(const std::vector<float> factors,
+                   LaneFactors(weights, row, rank));
+  return Concatenate({ScaleEach(Outputs(row, 0, rank), factors),
+                      Outputs(row, rank + 1, row.outputs - rank - 1)});
+}
+
 absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
                              const AttentionConfig& a, AttentionLayer& layer) {
-  if (!a.latent_norms) return absl::OkStatus();
+  if (!a.latent_norms || a.constant_lane) return absl::OkStatus();
   const int slice = a.kv_lora_rank / a.latent_slices;
   for (int i = 0; i < a.latent_slices; ++i) {
     std::string name = names.kv_norm;
@@ -138,6 +154,13 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
     return TransposeEach(stacked, a.latent_slices);
   }
   if (a.latent_slices == 1) {
+    if (a.constant_lane) {
+      ASSIGN_OR_RETURN(OutputBlock up,
+                       weights.Read(names.kv_b, heads * both, slice + 1));
+      std::vector<int> map(slice);
+      std::iota(map.begin(), map.end(), 0);
+      return SelectInputs(std::move(up), std::move(map));
+    }
     if (!weights.Has("k_b_proj.weight")) {
       return weights.Read(names.kv_b, heads * both, slice);
     }
@@ -279,8 +302,12 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   if (a.rope_interleaved && !q_latent) q = Deinterleave(q, head, rope);
   OutputBlock row, more;
   if (a.cache_layer < 0) {
-    ASSIGN_OR_RETURN(row, weights.Read(names.kv_a, rank + rope, hidden));
-    if (a.rope_interleaved) row = Deinterleave(row, rank + rope, rope);
+    const int rows = rank + (a.constant_lane ? 1 : 0) + rope;
+    ASSIGN_OR_RETURN(row, weights.Read(names.kv_a, rows, hidden));
+    if (a.rope_interleaved) row = Deinterleave(row, rows, rope);
+    if (a.constant_lane) {
+      ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
+    }
     RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     layer.row_rotations.push_back({{rank, 1, 0, rope}});
     if (a.index_topk > 0) {

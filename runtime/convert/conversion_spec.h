@@ -28,6 +28,12 @@ inline constexpr int kFoldPerLayer = -1;
 // TransMLA's search: doubled while text that was held out reads better.
 inline constexpr int kFoldBySearch = -2;
 
+// Whose fields the converted folder has.
+enum class FolderLayout {
+  kExtended,    // ours, which hold every conversion
+  kDeepSeekV3,  // stock deepseek_v3: stock_layout.h
+};
+
 struct ConversionSpec {
   ConversionMethod method = ConversionMethod::kSequential;
   // A budget, of which WithinBudget makes ranks: bytes of the source's, or of a
@@ -46,6 +52,7 @@ struct ConversionSpec {
   bool joint_svd = true;       // one latent for keys and values, or one of each
   bool from_weights = true;    // not from what they make of calibration text
   bool single_latent = false;  // exact: all heads in one latent, not each alone
+  FolderLayout folder = FolderLayout::kExtended;  // not part of the text
 
   // In full: what a folder says about how it was made.
   std::string ToString() const;

@@ -19,6 +19,7 @@
 #include "runtime/convert/exact_config.h"
 #include "runtime/convert/folder_config.h"
 #include "runtime/convert/sha256.h"
+#include "runtime/convert/stock_layout.h"
 #include "runtime/cpu_count.h"
 #include "runtime/json.h"
 #include "runtime/loaded_model.h"
@@ -51,6 +52,9 @@ ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
           {"source", in.has_filename() ? in.filename().string()
                                        : in.parent_path().filename().string()},
           {"method", options.spec.ToString()},
+          {"layout", options.spec.folder == FolderLayout::kDeepSeekV3
+                         ? "deepseek_v3"
+                         : "extended"},
           {"dtype", kernels::Name(type)},
           {"calibration_windows", windows.size()},
           {"calibration_sha256", Sha256(ids)}};
@@ -63,6 +67,7 @@ ordered_json ToJson(const MlaShape& s, double energy_kept) {
           {"qk_nope_head_dim", s.qk_nope_head_dim},
           {"qk_rope_head_dim", s.qk_rope_head_dim},
           {"v_head_dim", s.v_head_dim},
+          {"constant_lane", s.constant_lane},
           {"energy_kept", energy_kept},
           {"rope_inv_freq", s.inv_freq}};
 }
@@ -74,7 +79,8 @@ MlaShape ShapeOf(const nlohmann::json& layer) {
           layer.at("qk_rope_head_dim"),
           layer.at("v_head_dim"),
           layer.at("rope_inv_freq").get<std::vector<double>>(),
-          layer.at("q_lora_rank")};
+          layer.at("q_lora_rank"),
+          layer.at("constant_lane")};
 }
 
 class Conversion {
@@ -85,6 +91,11 @@ class Conversion {
   absl::Status Run() {
     ASSIGN_OR_RETURN(checkpoint_, Checkpoint::Open(options_.in));
     ASSIGN_OR_RETURN(config_, ReadModelConfig(*checkpoint_));
+    if (stock()) {
+      ASSIGN_OR_RETURN(const std::string caveat,
+                       CheckStock(*checkpoint_, config_, options_.spec));
+      if (!caveat.empty()) options_.warn(caveat);
+    }
     if (options_.spec.method == ConversionMethod::kExact) return Exact();
     RETURN_IF_ERROR(WithinBudget(options_.spec, config_).status());
     ASSIGN_OR_RETURN(const TextModel text, LoadTextModel(options_.in));
@@ -106,6 +117,10 @@ class Conversion {
   }
 
  private:
+  bool stock() const {
+    return options_.spec.folder == FolderLayout::kDeepSeekV3;
+  }
+
   // Every layer as it is; nothing to calibrate, and nothing to resume.
   absl::Status Exact() {
     type_ = ExactType(*checkpoint_);
@@ -239,7 +254,13 @@ class Conversion {
   // Everything but layers; the config last, so that a folder that has one is
   // whole.
   absl::Status Finish() {
-    RETURN_IF_ERROR(CopyAll(CopiedOfModel(config_), kModelShard));
+    std::vector<CopiedWeight> copied = CopiedOfModel(config_);
+    if (stock() && config_.tied_embeddings) {
+      // Not all that load DeepSeek models tie them.
+      copied.push_back(copied[0]);
+      copied.back().saved_name = "lm_head.weight";
+    }
+    RETURN_IF_ERROR(CopyAll(copied, kModelShard));
     RETURN_IF_ERROR(WriteIndex());
     RETURN_IF_ERROR(WriteTexts());
     ASSIGN_OR_RETURN(const ordered_json config, Config());
@@ -251,6 +272,7 @@ class Conversion {
     if (spec.method == ConversionMethod::kExact) {
       return ExactConfig(*checkpoint_, config_, type_, spec.single_latent);
     }
+    if (stock()) return StockConfig(*checkpoint_, config_, shapes_, type_);
     ASSIGN_OR_RETURN(ordered_json source, SourceConfig(*checkpoint_, config_));
     return ExtendedConfig(std::move(source), shapes_, type_);
   }

@@ -37,7 +37,7 @@ struct ConvertOptions {
   int threads = 0;                              // 0: every usable CPU
   std::function<void(const ConvertProgress&)> progress =
       [](const ConvertProgress&) {};
-  // What a user should know of the result, if anything.
+  // What its user should know of the folder, if anything.
   std::function<void(const std::string&)> warn = [](const std::string&) {};
 };
 

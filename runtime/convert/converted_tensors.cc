@@ -21,11 +21,18 @@ ConvertedTensors::ConvertedTensors(const MlaWeights& weights, int layer,
     }
   };
   const bool latent = weights.q_a.size() > 0;
-  if (latent) add("q_a_proj", weights.q_a, {});
+  const bool stock = weights.shape.constant_lane;
+  if (latent) add("q_a_proj", weights.q_a, weights.q_a_bias);
+  if (latent && stock) Add("q_a_layernorm.weight", weights.q_norm, true);
   add(latent ? "q_b_proj" : "q_proj", weights.q, weights.q_bias);
   add("kv_a_proj_with_mqa", weights.kv_a, weights.kv_a_bias);
+  if (stock) Add("kv_a_layernorm.weight", weights.kv_norm, true);
   add("kv_b_proj", weights.kv_b, {});
   add("o_proj", weights.o, weights.o_bias);
+  // There attention_bias says that all have one.
+  if (stock && weights.o_bias.isZero(0)) {
+    Add("o_proj.bias", weights.o_bias, true);
+  }
 }
 
 void ConvertedTensors::Add(const char* name, const DoubleMatrix& m,
@@ -62,7 +69,7 @@ void SetConverted(const MlaShape& shape, int layer, ModelConfig& config) {
   a.qk_nope_head_dim = shape.qk_nope_head_dim;
   a.qk_rope_head_dim = shape.qk_rope_head_dim;
   a.v_head_dim = shape.v_head_dim;
-  a.latent_norms = false;
+  a.latent_norms = a.constant_lane = a.rope_interleaved = shape.constant_lane;
   a.scale =
       1.0f /
       std::sqrt(static_cast<float>(a.qk_nope_head_dim + a.qk_rope_head_dim));

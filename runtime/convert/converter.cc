@@ -14,6 +14,7 @@
 #include "runtime/convert/moment_sum.h"
 #include "runtime/convert/per_head_rope.h"
 #include "runtime/convert/rank_budget.h"
+#include "runtime/convert/stock_layout.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -336,6 +337,10 @@ absl::StatusOr<ConvertedLayer> Converter::Next() {
                    MomentsOf(sequential() ? *converted_ : *source_, norm));
   if (sequential() && layer_ > 0) RETURN_IF_ERROR(Correct(norm, y, w));
   ASSIGN_OR_RETURN(ConvertedLayer converted, Fit(norm, w, y));
+  if (spec_.folder == FolderLayout::kDeepSeekV3) {
+    converted.weights = ToStock(converted.weights, norm, type_,
+                                HasQueryBias(*checkpoint_, config_));
+  }
   if (sequential()) {
     RETURN_IF_ERROR(Refit(w.o, converted.weights));
     const ConvertedTensors tensors(converted.weights, layer_, type_);

@@ -70,6 +70,7 @@ absl::Status CopyHeads(const WeightReader& reader, const CopiedWeight& weight,
 }  // namespace
 
 std::string CopiedWeight::SavedName() const {
+  if (!saved_name.empty()) return saved_name;
   return absl::StrReplaceAll(name, {{"%d", absl::StrCat(expert)}});
 }
 

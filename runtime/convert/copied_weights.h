@@ -27,6 +27,8 @@ struct CopiedWeight {
   std::string knock = {};  // KHA's matrix [head_dim, head_dim] of every head,
                            // which is folded into it; empty: none
 
+  std::string saved_name = {};  // if it is not the source's
+
   std::string SavedName() const;
 };
 

@@ -21,6 +21,9 @@ struct MlaShape {
   int v_head_dim = 0;
   std::vector<double> inv_freq;  // [qk_rope_head_dim / 2]
   int q_lora_rank = 0;           // 0: queries are projected at once
+  // The stock layout's (stock_layout.h): behind kv_lora_rank there is a lane
+  // that is not counted in it, and rotated rows are pairs (2i, 2i + 1).
+  bool constant_lane = false;
 };
 
 struct MlaWeights {
@@ -31,6 +34,8 @@ struct MlaWeights {
   DoubleMatrix kv_b;  // per head [W_UK | W_UV]
   DoubleMatrix o;
   DoubleVector q_bias, kv_a_bias, o_bias;  // zeros: none
+  // Of the stock layout only.
+  DoubleVector q_a_bias, q_norm, kv_norm;
 };
 
 MlaWeights PackMla(const GqaWeights& w, const RopeSplit& split,

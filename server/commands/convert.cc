@@ -22,12 +22,14 @@ namespace mla::server {
 namespace {
 
 using kernels::DType;
+using runtime::FolderLayout;
 
 struct Flags {
   std::string method = "sequential";
   std::string budget;
   std::string gguf;
   ReportOptions report;
+  FolderLayout layout = FolderLayout::kExtended;
 };
 
 int Run(runtime::ConvertOptions& options, const Flags& flags) {
@@ -40,7 +42,12 @@ int Run(runtime::ConvertOptions& options, const Flags& flags) {
   const auto spec = runtime::ParseConversionSpec(method);
   if (!spec.ok()) return Fail("convert", spec.status());
   options.spec = *spec;
+  options.spec.folder = flags.layout;
   if (!gguf.empty()) {
+    if (flags.layout != FolderLayout::kExtended) {
+      return Fail("convert", absl::InvalidArgumentError(
+                                 "--gguf is for the extended layout"));
+    }
     const absl::Status possible = runtime::CheckGgufSource(options.in);
     if (!possible.ok()) return Fail("convert", possible);
   }
@@ -107,6 +114,15 @@ void AddConvert(CLI::App& parent, int& exit_code) {
       "ratio=0.3125 (of the source's cache) or bytes-per-token=7200 (bf16): "
       "the same as these fields of --method");
   AddCalibrationFlags(*command, options->calibration);
+  command
+      ->add_option("--layout", flags->layout,
+                   "What the folder looks like: extended (ours, holds every "
+                   "conversion) or deepseek_v3 (stock: transformers loads and "
+                   "trains it; needs freqfold)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, FolderLayout>{
+          {"extended", FolderLayout::kExtended},
+          {"deepseek_v3", FolderLayout::kDeepSeekV3}}))
+      ->default_str("extended");
   command->add_option(
       "--gguf", flags->gguf,
       "Also write all of it as this one GGUF file, for mlaserve only");

@@ -40,16 +40,16 @@ def source(name):
     return GGUF if name == "gguf" else server_process.model_folder(name)
 
 
-def convert(model, folder, method, *flags, windows=16):
+def convert(model, folder, method, *flags, windows=16, dtype="f32"):
     return subprocess.run(
         [server_process.BINARY, "convert", "--in", str(source(model)), "--out", str(folder),
          "--method", METHODS.get(method, method), "--calibration", str(TEXT),
          "--window-tokens", str(WINDOW), "--calibration-tokens", str(windows * WINDOW),
-         "--dtype", "f32", *flags], capture_output=True, text=True)
+         "--dtype", dtype, *flags], capture_output=True, text=True)
 
 
-def converted(model, folder, method, *flags):
-    done = convert(model, folder, method, *flags)
+def converted(model, folder, method, *flags, dtype="f32"):
+    done = convert(model, folder, method, *flags, dtype=dtype)
     assert done.returncode == 0, done.stderr
     return done
 
