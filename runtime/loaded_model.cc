@@ -116,27 +116,33 @@ void MergeEosIds(LoadedModel& loaded) {
 
 }  // namespace
 
-absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
-  const WeightReader reader(checkpoint);
+absl::StatusOr<json> ReadConfigJson(const Checkpoint& checkpoint) {
   if (checkpoint.gguf() == nullptr) {
     ASSIGN_OR_RETURN(const std::string text,
                      checkpoint.ReadText("config.json"));
-    ASSIGN_OR_RETURN(json config, ParseJson(text));
+    return ParseJson(text);
+  }
+  ASSIGN_OR_RETURN(const std::string_view architecture,
+                   checkpoint.gguf()->GetString("general.architecture"));
+  if (architecture.substr(0, sizeof(kExtendedModelType) - 1) !=
+      kExtendedModelType) {
+    return json();
+  }
+  // Written by gguf_export.cc: the whole config is one of its values.
+  ASSIGN_OR_RETURN(const std::string_view text,
+                   checkpoint.gguf()->GetString(
+                       absl::StrCat(std::string(architecture), ".config")));
+  return ParseJson(text);
+}
+
+absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint) {
+  const WeightReader reader(checkpoint);
+  ASSIGN_OR_RETURN(json config, ReadConfigJson(checkpoint));
+  if (!config.is_null()) {
     ASSIGN_OR_RETURN(config, TranslateConfig(checkpoint, std::move(config)));
     ASSIGN_OR_RETURN(ModelConfig c, ModelConfigFromHuggingFace(config));
     DropConstantLanes(reader, c);
     return c;
-  }
-  // Written by gguf_export.cc: the whole config is one of its values.
-  ASSIGN_OR_RETURN(const std::string_view architecture,
-                   checkpoint.gguf()->GetString("general.architecture"));
-  if (architecture.substr(0, sizeof(kExtendedModelType) - 1) ==
-      kExtendedModelType) {
-    ASSIGN_OR_RETURN(const std::string_view text,
-                     checkpoint.gguf()->GetString(
-                         absl::StrCat(std::string(architecture), ".config")));
-    ASSIGN_OR_RETURN(const json config, ParseJson(text));
-    return ModelConfigFromHuggingFace(config);
   }
   std::vector<float> divisors;
   if (const TensorView* tensor = checkpoint.Find("rope_freqs.weight")) {

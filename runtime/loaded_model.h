@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "nlohmann/json.hpp"
 #include "runtime/chat/chat_template.h"
 #include "runtime/model.h"
 #include "runtime/model_config.h"
@@ -48,6 +49,10 @@ class LoadedModel {
 
 // What a model is called: its path's last component, without .gguf.
 std::string ModelName(const std::string& path);
+
+// The config.json of a folder, or of a GGUF file that this server wrote; null
+// for other GGUF files.
+absl::StatusOr<nlohmann::json> ReadConfigJson(const Checkpoint& checkpoint);
 
 // The config of an opened checkpoint, without its weights.
 absl::StatusOr<ModelConfig> ReadModelConfig(const Checkpoint& checkpoint);

@@ -12,7 +12,6 @@
 #include "absl/strings/str_format.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/convert/folder_config.h"
-#include "runtime/json.h"
 #include "runtime/loaded_model.h"
 #include "runtime/status_macros.h"
 #include "server/commands/client.h"
@@ -180,9 +179,9 @@ void Print(const ordered_json& d) {
 
 // What a token cached in a layer before conversion; 0: it was not converted.
 absl::StatusOr<int64_t> SourceRow(const runtime::Checkpoint& checkpoint) {
-  if (checkpoint.gguf() != nullptr) return 0;
-  ASSIGN_OR_RETURN(const std::string text, checkpoint.ReadText("config.json"));
-  ASSIGN_OR_RETURN(const nlohmann::json config, runtime::ParseJson(text));
+  ASSIGN_OR_RETURN(const nlohmann::json config,
+                   runtime::ReadConfigJson(checkpoint));
+  if (config.is_null()) return 0;
   return runtime::SourceRowWidth(config);
 }
 

@@ -48,8 +48,8 @@ def convert(model, folder, method, *flags, windows=16, dtype="f32"):
          "--dtype", dtype, *flags], capture_output=True, text=True)
 
 
-def converted(model, folder, method, *flags, dtype="f32"):
-    done = convert(model, folder, method, *flags, dtype=dtype)
+def converted(model, folder, method, *flags, **options):
+    done = convert(model, folder, method, *flags, **options)
     assert done.returncode == 0, done.stderr
     return done
 
