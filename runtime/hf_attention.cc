@@ -58,7 +58,7 @@ absl::Status ReadHeads(const LayerFields& f, ModelConfig& c,
 absl::Status ReadGqa(const LayerFields& f, ModelConfig& c, AttentionConfig& a) {
   RETURN_IF_ERROR(ReadHeads(f, c, a));
   a.qk_norm = c.architecture == "qwen3";
-  ASSIGN_OR_RETURN(a.kv_head_of, ReadInts(f.config(), "kv_head_of_query_head"));
+  ASSIGN_OR_RETURN(a.kv_head_of, f.Ints("kv_head_of_query_head"));
   ASSIGN_OR_RETURN(a.knocking_value_dim, f.Int("knocking_value_dim", 0));
   ASSIGN_OR_RETURN(a.single_latent,
                    ReadBool(f.config(), "transmla_single_latent", false));

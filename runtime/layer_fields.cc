@@ -28,6 +28,19 @@ absl::StatusOr<int> LayerFields::Int(const char* field, int fallback) const {
                    " values for ", layers_, " layers"));
 }
 
+absl::StatusOr<std::vector<int>> LayerFields::Ints(const char* field) const {
+  const auto found = config_.find(field);
+  const bool lists = found != config_.end() && found->is_array() &&
+                     !found->empty() && found->front().is_array();
+  if (!lists) return ReadInts(config_, field);
+  if (static_cast<int>(found->size()) == layers_) {
+    return ReadInts(json{{field, (*found)[layer_]}}, field);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("config field '", field, "': has ", found->size(),
+                   " lists for ", layers_, " layers"));
+}
+
 absl::StatusOr<int> LayerFields::Size(const char* field) const {
   ASSIGN_OR_RETURN(const int value, Int(field, 0));
   if (value > 0 && value <= kMaxModelSize) return value;

@@ -19,6 +19,8 @@ class LayerFields {
   int layer() const { return layer_; }
   bool Has(const char* field) const;
   absl::StatusOr<int> Int(const char* field, int fallback) const;
+  // A list for all layers, or a list of lists; empty: there is none.
+  absl::StatusOr<std::vector<int>> Ints(const char* field) const;
   // A positive integer up to kMaxModelSize.
   absl::StatusOr<int> Size(const char* field) const;
   // The rope of `dim` rotated elements.

@@ -45,6 +45,12 @@ absl::StatusOr<ConversionSpec> WithinBudget(ConversionSpec spec,
         " (bf16) as it is"));
   }
   const int elements = static_cast<int>(wanted / (2.0 * source.num_layers));
+  if (KeepsHeads(spec.method)) {
+    spec.kv_lora_rank = elements;
+    spec.ratio = 0;
+    spec.bytes_per_token = 0;
+    return spec;
+  }
   const int rope =
       RopeDim(elements, source.attention[0].head_dim, spec.freqfold > 0);
   if (elements < rope + 1) {

@@ -12,7 +12,8 @@
 namespace mla::runtime {
 
 // The same spec with kv_lora_rank and qk_rope_head_dim instead of `ratio` or
-// `bytes_per_token`; unchanged if it has them.
+// `bytes_per_token`; unchanged if it has them. Methods that keep heads get a
+// row's elements as kv_lora_rank: HeadSizes makes heads of them.
 absl::StatusOr<ConversionSpec> WithinBudget(ConversionSpec spec,
                                             const ModelConfig& source);
 

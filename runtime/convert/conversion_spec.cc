@@ -40,6 +40,9 @@ constexpr Method kMethods[] = {
      "kv_lora_rank,qk_rope_head_dim,q_lora_rank"},
     {"mha2mla", ConversionMethod::kMha2Mla,
      "kv_lora_rank,qk_rope_head_dim,q_lora_rank,select,svd,aware"},
+    {"lorc", ConversionMethod::kLorc, "ratio,bytes-per-token,kv_lora_rank"},
+    {"qcqa", ConversionMethod::kQcqa, "ratio,bytes-per-token,kv_heads"},
+    {"effkv", ConversionMethod::kEffKv, "ratio,bytes-per-token,kv_heads"},
 };
 
 template <typename T>
@@ -145,6 +148,9 @@ const Field kFields[] = {
     {"qk_rope_head_dim",
      [](Text f, Text v, Spec& s) { return Read(f, v, 2, s.qk_rope_head_dim); },
      [](const Spec& s) { return PrintUnlessZero(s.qk_rope_head_dim); }},
+    {"kv_heads",
+     [](Text f, Text v, Spec& s) { return Read(f, v, 1, s.kv_heads); },
+     [](const Spec& s) { return PrintUnlessZero(s.kv_heads); }},
     {"ranks",
      [](Text f, Text v, Spec& s) { return Read(f, v, kRanks, s.greedy_ranks); },
      [](const Spec& s) { return Print(kRanks, s.greedy_ranks); }},
@@ -197,8 +203,16 @@ Strings FieldsOf(const Method& method) {
 absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
   if (spec.method == ConversionMethod::kExact) return absl::OkStatus();
   const Strings fields = FieldsOf(method);
-  const bool ranks = spec.kv_lora_rank > 0 && spec.qk_rope_head_dim > 0;
   const int budgets = (spec.ratio > 0) + (spec.bytes_per_token > 0);
+  if (KeepsHeads(spec.method)) {
+    if (budgets + (spec.kv_lora_rank > 0) + (spec.kv_heads > 0) == 1) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("conversion method '", method.name, "' needs ",
+                     absl::StrJoin(fields, " or ")));
+  }
+  const bool ranks = spec.kv_lora_rank > 0 && spec.qk_rope_head_dim > 0;
   if (budgets + ranks != 1 || (budgets > 0 && spec.kv_lora_rank > 0)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "a conversion needs kv_lora_rank and qk_rope_head_dim",
@@ -219,6 +233,12 @@ absl::Status CheckComplete(const Method& method, const ConversionSpec& spec) {
 }
 
 }  // namespace
+
+bool KeepsHeads(ConversionMethod method) {
+  return method == ConversionMethod::kLorc ||
+         method == ConversionMethod::kQcqa ||
+         method == ConversionMethod::kEffKv;
+}
 
 absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
   const std::pair<std::string, std::string> parts =

@@ -19,7 +19,14 @@ enum class ConversionMethod {
   kCare,        // TransMLA's RoPE, and PCA of keys and values alike
   kXEcoMla,     // SVD of keys and values, the heads' mean as rope key
   kMha2Mla,     // RoPE on some pairs of every KV head, SVD of the rest
+  kLorc,        // SVD of keys and of values, which stay those of heads
+  kQcqa,        // fewer KV heads: the means of like ones
+  kEffKv,       // fewer KV heads: what most of several lies in
 };
+
+// Whether there is no MLA in what the method makes, but keys and values of
+// heads, which turn as in the source: head_weights.h.
+bool KeepsHeads(ConversionMethod method);
 
 // No ladder: the RoPE components that matter most, at any frequency.
 inline constexpr int kSelectRope = 0;
@@ -43,6 +50,7 @@ struct ConversionSpec {
   int kv_lora_rank = 0;       // of every layer, or their mean
   bool greedy_ranks = false;  // more where it keeps more
   int qk_rope_head_dim = 0;
+  int kv_heads = 0;     // of every layer, where heads are kept
   int q_lora_rank = 0;  // 0: queries are projected at once
   int freqfold = 0;     // 0: RoPE components are selected, not laddered
   double balance = 1;   // TransMLA's alpha
@@ -63,8 +71,8 @@ absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text);
 // For --help.
 inline constexpr char kConversionSpecHelp[] =
     "METHOD:FIELD=VALUE,... METHOD is exact (the same model, as large), "
-    "sequential (best), weighted, or as published transmla, care, mha2mla "
-    "or x-ecomla. "
+    "sequential (best), weighted, or as published transmla, care, mha2mla, "
+    "x-ecomla, lorc, qcqa or effkv. "
     "FIELDs: ratio (of the source's cache; 0.5 if nothing is said), "
     "bytes-per-token, or kv_lora_rank and qk_rope_head_dim (their sum is what "
     "a token caches in a layer), and the method's own: docs/CONVERSION.md "

@@ -60,7 +60,7 @@ ordered_json Provenance(const ConvertOptions& options, kernels::DType type,
           {"calibration_sha256", Sha256(ids)}};
 }
 
-ordered_json ToJson(const MlaShape& s, double energy_kept) {
+ordered_json ToJson(const MlaShape& s) {
   return {{"heads", s.heads},
           {"q_lora_rank", s.q_lora_rank},
           {"kv_lora_rank", s.kv_lora_rank},
@@ -68,19 +68,32 @@ ordered_json ToJson(const MlaShape& s, double energy_kept) {
           {"qk_rope_head_dim", s.qk_rope_head_dim},
           {"v_head_dim", s.v_head_dim},
           {"constant_lane", s.constant_lane},
-          {"energy_kept", energy_kept},
           {"rope_inv_freq", s.inv_freq}};
 }
 
-MlaShape ShapeOf(const nlohmann::json& layer) {
-  return {layer.at("heads"),
-          layer.at("kv_lora_rank"),
-          layer.at("qk_nope_head_dim"),
-          layer.at("qk_rope_head_dim"),
-          layer.at("v_head_dim"),
-          layer.at("rope_inv_freq").get<std::vector<double>>(),
-          layer.at("q_lora_rank"),
-          layer.at("constant_lane")};
+ordered_json ToJson(const HeadShape& s) {
+  return {{"heads", s.heads},       {"num_key_value_heads", s.kv_heads},
+          {"head_dim", s.head_dim}, {"kv_head_of_query_head", s.kv_head_of},
+          {"k_rank", s.k_rank},     {"v_rank", s.v_rank}};
+}
+
+ConvertedShape ShapeFrom(const nlohmann::json& layer) {
+  if (layer.contains("num_key_value_heads")) {
+    return HeadShape{layer.at("heads"),
+                     layer.at("num_key_value_heads"),
+                     layer.at("head_dim"),
+                     layer.at("kv_head_of_query_head").get<std::vector<int>>(),
+                     layer.at("k_rank"),
+                     layer.at("v_rank")};
+  }
+  return MlaShape{layer.at("heads"),
+                  layer.at("kv_lora_rank"),
+                  layer.at("qk_nope_head_dim"),
+                  layer.at("qk_rope_head_dim"),
+                  layer.at("v_head_dim"),
+                  layer.at("rope_inv_freq").get<std::vector<double>>(),
+                  layer.at("q_lora_rank"),
+                  layer.at("constant_lane")};
 }
 
 class Conversion {
@@ -185,12 +198,12 @@ class Conversion {
   }
 
   // What an earlier run left of the layer, if it is whole.
-  bool Resume(int layer, MlaShape& shape) const {
+  bool Resume(int layer, ConvertedShape& shape) const {
     if (!done_.is_array() || layer >= static_cast<int>(done_.size())) {
       return false;
     }
     try {
-      shape = ShapeOf(done_[layer]);
+      shape = ShapeFrom(done_[layer]);
     } catch (const nlohmann::json::exception&) {
       return false;
     }
@@ -200,7 +213,7 @@ class Conversion {
   absl::Status Layer(Converter& converter) {
     const int layer = converter.next_layer();
     ConvertProgress progress{layer + 1, config_.num_layers, true, 0};
-    MlaShape shape;
+    ConvertedShape shape;
     if (Resume(layer, shape)) {
       ASSIGN_OR_RETURN(const auto shard,
                        Checkpoint::Open(out_ / ShardName(layer)));
@@ -216,21 +229,23 @@ class Conversion {
       ASSIGN_OR_RETURN(const ConvertedLayer converted, converter.Next());
       progress.resumed = false;
       progress.energy_kept = converted.energy_kept;
-      shape = converted.weights.shape;
+      shape = ShapeOf(converted.weights);
       RETURN_IF_ERROR(WriteLayer(layer, converted.weights));
       progress.seconds_left = absl::ToDoubleSeconds(absl::Now() - begun_) /
                               (layer + 1 - resumed_) *
                               (config_.num_layers - layer - 1);
     }
     shapes_.push_back(shape);
-    state_["layers"].push_back(ToJson(shape, progress.energy_kept));
+    ordered_json& saved = state_["layers"].emplace_back(
+        std::visit([](const auto& s) { return ToJson(s); }, shape));
+    saved["energy_kept"] = progress.energy_kept;
     RETURN_IF_ERROR(
         WriteFileAtomically(out_ / kStateFile, state_.dump(1) + "\n"));
     options_.progress(progress);
     return absl::OkStatus();
   }
 
-  absl::Status WriteLayer(int layer, const MlaWeights& weights) {
+  absl::Status WriteLayer(int layer, const ConvertedWeights& weights) {
     const ConvertedTensors converted(weights, layer, kernels::DType::kF32);
     const std::vector<CopiedWeight> copied = CopiedOfLayer(config_, layer);
     std::vector<TensorSpec> specs = SpecsOf(copied, type_);
@@ -272,9 +287,24 @@ class Conversion {
     if (spec.method == ConversionMethod::kExact) {
       return ExactConfig(*checkpoint_, config_, type_, spec.single_latent);
     }
-    if (stock()) return StockConfig(*checkpoint_, config_, shapes_, type_);
+    if (KeepsHeads(spec.method)) {
+      ASSIGN_OR_RETURN(ordered_json source,
+                       ExactConfig(*checkpoint_, config_, type_, false));
+      return HeadsConfig(std::move(source), Shapes<HeadShape>());
+    }
+    const std::vector<MlaShape> shapes = Shapes<MlaShape>();
+    if (stock()) return StockConfig(*checkpoint_, config_, shapes, type_);
     ASSIGN_OR_RETURN(ordered_json source, SourceConfig(*checkpoint_, config_));
-    return ExtendedConfig(std::move(source), shapes_, type_);
+    return ExtendedConfig(std::move(source), shapes, type_);
+  }
+
+  template <typename Shape>
+  std::vector<Shape> Shapes() const {
+    std::vector<Shape> shapes;
+    for (const ConvertedShape& shape : shapes_) {
+      shapes.push_back(std::get<Shape>(shape));
+    }
+    return shapes;
   }
 
   absl::Status WriteIndex() const {
@@ -320,7 +350,7 @@ class Conversion {
   kernels::DType type_;  // of all weights
   std::unique_ptr<Checkpoint> checkpoint_;
   ModelConfig config_;
-  std::vector<MlaShape> shapes_;
+  std::vector<ConvertedShape> shapes_;
   ordered_json state_;
   nlohmann::json done_;
   int resumed_ = 0;   // layers that were there already

@@ -9,33 +9,54 @@
 
 namespace mla::runtime {
 
-ConvertedTensors::ConvertedTensors(const MlaWeights& weights, int layer,
+ConvertedShape ShapeOf(const ConvertedWeights& weights) {
+  return std::visit([](const auto& w) -> ConvertedShape { return w.shape; },
+                    weights);
+}
+
+ConvertedTensors::ConvertedTensors(const ConvertedWeights& weights, int layer,
                                    kernels::DType type)
     : prefix_(absl::StrCat("model.layers.", layer, ".self_attn.")),
       type_(type) {
-  const auto add = [&](const char* projection, const DoubleMatrix& weight,
-                       const DoubleVector& bias) {
-    Add(absl::StrCat(projection, ".weight").c_str(), weight, false);
-    if (!bias.isZero(0)) {
-      Add(absl::StrCat(projection, ".bias").c_str(), bias, true);
-    }
-  };
+  std::visit([this](const auto& w) { AddAttention(w); }, weights);
+}
+
+void ConvertedTensors::AddAttention(const MlaWeights& weights) {
   const bool latent = weights.q_a.size() > 0;
   const bool stock = weights.shape.constant_lane;
-  if (latent) add("q_a_proj", weights.q_a, weights.q_a_bias);
+  if (latent) AddProjection("q_a_proj", weights.q_a, weights.q_a_bias);
   if (latent && stock) Add("q_a_layernorm.weight", weights.q_norm, true);
-  add(latent ? "q_b_proj" : "q_proj", weights.q, weights.q_bias);
-  add("kv_a_proj_with_mqa", weights.kv_a, weights.kv_a_bias);
+  AddProjection(latent ? "q_b_proj" : "q_proj", weights.q, weights.q_bias);
+  AddProjection("kv_a_proj_with_mqa", weights.kv_a, weights.kv_a_bias);
   if (stock) Add("kv_a_layernorm.weight", weights.kv_norm, true);
-  add("kv_b_proj", weights.kv_b, {});
-  add("o_proj", weights.o, weights.o_bias);
+  AddProjection("kv_b_proj", weights.kv_b, {});
+  AddProjection("o_proj", weights.o, weights.o_bias);
   // There attention_bias says that all have one.
   if (stock && weights.o_bias.isZero(0)) {
     Add("o_proj.bias", weights.o_bias, true);
   }
 }
 
-void ConvertedTensors::Add(const char* name, const DoubleMatrix& m,
+void ConvertedTensors::AddAttention(const HeadWeights& weights) {
+  const bool latent = weights.shape.k_rank > 0;
+  AddProjection("q_proj", weights.q, weights.q_bias);
+  AddProjection(latent ? "k_a_proj" : "k_proj", weights.k, weights.k_bias);
+  AddProjection(latent ? "v_a_proj" : "v_proj", weights.v, weights.v_bias);
+  if (latent) {
+    AddProjection("k_b_proj", weights.k_up, {});
+    AddProjection("v_b_proj", weights.v_up, {});
+  }
+  AddProjection("o_proj", weights.o, weights.o_bias);
+}
+
+void ConvertedTensors::AddProjection(const char* name,
+                                     const DoubleMatrix& weight,
+                                     const DoubleVector& bias) {
+  Add(absl::StrCat(name, ".weight"), weight, false);
+  if (!bias.isZero(0)) Add(absl::StrCat(name, ".bias"), bias, true);
+}
+
+void ConvertedTensors::Add(const std::string& name, const DoubleMatrix& m,
                            bool vector) {
   std::vector<std::byte>& bytes =
       bytes_.emplace_back(m.size() * kernels::SizeOf(type_));
@@ -57,7 +78,10 @@ void ConvertedTensors::Add(const char* name, const DoubleMatrix& m,
   tensors_.emplace(absl::StrCat(prefix_, name), std::move(view));
 }
 
-void SetConverted(const MlaShape& shape, int layer, ModelConfig& config) {
+namespace {
+
+AttentionConfig Converted(const MlaShape& shape, const AttentionConfig&,
+                          ModelConfig& config) {
   Rope rope;
   rope.dim = shape.qk_rope_head_dim;
   rope.inv_freq.assign(shape.inv_freq.begin(), shape.inv_freq.end());
@@ -75,7 +99,26 @@ void SetConverted(const MlaShape& shape, int layer, ModelConfig& config) {
       std::sqrt(static_cast<float>(a.qk_nope_head_dim + a.qk_rope_head_dim));
   a.rope = static_cast<int>(config.ropes.size());
   config.ropes.push_back(std::move(rope));
-  config.attention[layer] = a;
+  return a;
+}
+
+AttentionConfig Converted(const HeadShape& shape, AttentionConfig a,
+                          ModelConfig&) {
+  a.kind = shape.k_rank > 0 ? AttentionKind::kLowRank : AttentionKind::kGqa;
+  a.kv_heads = shape.kv_heads;
+  a.kv_head_of = shape.kv_head_of;
+  a.k_rank = shape.k_rank;
+  a.v_rank = shape.v_rank;
+  a.rope_interleaved = a.single_latent = false;
+  return a;
+}
+
+}  // namespace
+
+void SetConverted(const ConvertedShape& shape, int layer, ModelConfig& config) {
+  const AttentionConfig source = config.attention[layer];
+  config.attention[layer] = std::visit(
+      [&](const auto& s) { return Converted(s, source, config); }, shape);
 }
 
 }  // namespace mla::runtime

@@ -7,25 +7,39 @@
 
 #include <list>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "kernels/dtype.h"
 #include "runtime/checkpoint/tensor.h"
+#include "runtime/convert/head_weights.h"
 #include "runtime/convert/mla_weights.h"
 #include "runtime/model_config.h"
 
 namespace mla::runtime {
 
+// What a layer's attention became, and its sizes alone.
+using ConvertedWeights = std::variant<MlaWeights, HeadWeights>;
+using ConvertedShape = std::variant<MlaShape, HeadShape>;
+
+ConvertedShape ShapeOf(const ConvertedWeights& weights);
+
 class ConvertedTensors {
  public:
   // Named "model.layers.<layer>.self_attn...."; `type` is F32 or BF16.
-  ConvertedTensors(const MlaWeights& weights, int layer, kernels::DType type);
+  ConvertedTensors(const ConvertedWeights& weights, int layer,
+                   kernels::DType type);
 
   const std::string& prefix() const { return prefix_; }
   const TensorMap& tensors() const { return tensors_; }
 
  private:
-  void Add(const char* name, const DoubleMatrix& m, bool vector);
+  void AddAttention(const MlaWeights& weights);
+  void AddAttention(const HeadWeights& weights);
+  // With its bias, unless that is all zeros.
+  void AddProjection(const char* name, const DoubleMatrix& weight,
+                     const DoubleVector& bias);
+  void Add(const std::string& name, const DoubleMatrix& m, bool vector);
 
   std::string prefix_;
   kernels::DType type_;
@@ -34,7 +48,7 @@ class ConvertedTensors {
 };
 
 // The config of a model whose layer `layer` was converted to `shape`.
-void SetConverted(const MlaShape& shape, int layer, ModelConfig& config);
+void SetConverted(const ConvertedShape& shape, int layer, ModelConfig& config);
 
 }  // namespace mla::runtime
 

@@ -9,8 +9,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/convert/conversion_budget.h"
+#include "runtime/convert/fit_heads.h"
 #include "runtime/convert/fit_layer.h"
 #include "runtime/convert/fold_search.h"
+#include "runtime/convert/head_sizes.h"
 #include "runtime/convert/moment_sum.h"
 #include "runtime/convert/per_head_rope.h"
 #include "runtime/convert/rank_budget.h"
@@ -96,6 +98,11 @@ absl::StatusOr<Converter> Converter::Create(const Checkpoint& checkpoint,
     ASSIGN_OR_RETURN(
         converter.spec_.freqfold,
         SearchFreqfold(checkpoint, config, calibration, spec, threads));
+  }
+  if (KeepsHeads(spec.method)) {
+    ASSIGN_OR_RETURN(converter.ranks_,
+                     HeadSizes(WeightReader(checkpoint), config, spec));
+    return converter;
   }
   converter.ranks_.assign(config.num_layers, spec.kv_lora_rank);
   if (spec.greedy_ranks) RETURN_IF_ERROR(converter.Survey(calibration));
@@ -206,6 +213,7 @@ absl::StatusOr<ConvertedLayer> Converter::Fit(const std::vector<float>& norm,
     ASSIGN_OR_RETURN(folds, FoldsOf(w.head_dim, spec.qk_rope_head_dim));
   }
   ConvertedLayer best;
+  best.layer = layer_;
   double least = std::numeric_limits<double>::infinity();
   for (const int fold : folds) {
     spec.freqfold = fold;
@@ -296,7 +304,7 @@ absl::StatusOr<LayerRunner> Converter::SourceRunner(int longest) const {
 }
 
 absl::StatusOr<LayerRunner> Converter::ConvertedRunner(
-    const MlaShape& shape, const WeightReader& reader) const {
+    const ConvertedShape& shape, const WeightReader& reader) const {
   ModelConfig config = config_;
   SetConverted(shape, layer_, config);
   return LayerRunner::Create(
@@ -311,7 +319,7 @@ absl::Status Converter::AdvanceSource() {
   return absl::OkStatus();
 }
 
-absl::Status Converter::AdvanceConverted(const MlaShape& shape,
+absl::Status Converter::AdvanceConverted(const ConvertedShape& shape,
                                          const WeightReader& reader) {
   if (layer_ + 1 == config_.num_layers) return absl::OkStatus();
   ASSIGN_OR_RETURN(LayerRunner runner, ConvertedRunner(shape, reader));
@@ -321,12 +329,30 @@ absl::Status Converter::AdvanceConverted(const MlaShape& shape,
   return absl::OkStatus();
 }
 
-absl::Status Converter::Skip(const MlaShape& shape,
+absl::Status Converter::Skip(const ConvertedShape& shape,
                              const WeightReader& reader) {
   RETURN_IF_ERROR(AdvanceSource());
   if (sequential()) RETURN_IF_ERROR(AdvanceConverted(shape, reader));
   ++layer_;
   return absl::OkStatus();
+}
+
+absl::StatusOr<ConvertedLayer> Converter::NextMla(
+    const std::vector<float>& norm, GqaWeights& w, const Moments& y) {
+  if (sequential() && layer_ > 0) RETURN_IF_ERROR(Correct(norm, y, w));
+  ASSIGN_OR_RETURN(ConvertedLayer converted, Fit(norm, w, y));
+  auto& weights = std::get<MlaWeights>(converted.weights);
+  if (spec_.folder == FolderLayout::kDeepSeekV3) {
+    weights =
+        ToStock(weights, norm, type_, HasQueryBias(*checkpoint_, config_));
+  }
+  if (!sequential()) return converted;
+  RETURN_IF_ERROR(Refit(w.o, weights));
+  const ConvertedTensors tensors(weights, layer_, type_);
+  RETURN_IF_ERROR(AdvanceConverted(
+      weights.shape,
+      WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors())));
+  return converted;
 }
 
 absl::StatusOr<ConvertedLayer> Converter::Next() {
@@ -335,21 +361,17 @@ absl::StatusOr<ConvertedLayer> Converter::Next() {
   ASSIGN_OR_RETURN(const std::vector<float> norm, InputNorm());
   ASSIGN_OR_RETURN(const Moments y,
                    MomentsOf(sequential() ? *converted_ : *source_, norm));
-  if (sequential() && layer_ > 0) RETURN_IF_ERROR(Correct(norm, y, w));
-  ASSIGN_OR_RETURN(ConvertedLayer converted, Fit(norm, w, y));
-  if (spec_.folder == FolderLayout::kDeepSeekV3) {
-    converted.weights = ToStock(converted.weights, norm, type_,
-                                HasQueryBias(*checkpoint_, config_));
-  }
-  if (sequential()) {
-    RETURN_IF_ERROR(Refit(w.o, converted.weights));
-    const ConvertedTensors tensors(converted.weights, layer_, type_);
-    RETURN_IF_ERROR(AdvanceConverted(
-        converted.weights.shape,
-        WeightReader(*checkpoint_, tensors.prefix(), tensors.tensors())));
+  ConvertedLayer converted;
+  converted.layer = layer_;
+  if (KeepsHeads(spec_.method)) {
+    ASSIGN_OR_RETURN(HeadFit fit, FitHeads(w, y, spec_.method, ranks_[layer_]));
+    converted.weights = std::move(fit.weights);
+    converted.energy_kept = fit.energy_kept;
   } else {
-    RETURN_IF_ERROR(AdvanceSource());
+    ASSIGN_OR_RETURN(converted, NextMla(norm, w, y));
   }
+  // Sequential conversion has taken the source's states along.
+  if (!sequential()) RETURN_IF_ERROR(AdvanceSource());
   ++layer_;
   return converted;
 }

@@ -26,7 +26,7 @@ namespace mla::runtime {
 // What became of one layer.
 struct ConvertedLayer {
   int layer = 0;
-  MlaWeights weights;
+  ConvertedWeights weights;
   double energy_kept = 0;  // of keys and values, as the method weighs them
 };
 
@@ -43,7 +43,7 @@ class Converter {
   // number of layers.
   absl::StatusOr<ConvertedLayer> Next();
   // Goes on behind the next layer, which was converted to these before.
-  absl::Status Skip(const MlaShape& shape, const WeightReader& reader);
+  absl::Status Skip(const ConvertedShape& shape, const WeightReader& reader);
   int next_layer() const { return layer_; }
 
  private:
@@ -59,10 +59,12 @@ class Converter {
   absl::StatusOr<std::vector<float>> InputNorm() const;
   // Of the layer as the source has it, or as `shape` and `reader` say.
   absl::StatusOr<LayerRunner> SourceRunner(int longest) const;
-  absl::StatusOr<LayerRunner> ConvertedRunner(const MlaShape& shape,
+  absl::StatusOr<LayerRunner> ConvertedRunner(const ConvertedShape& shape,
                                               const WeightReader& reader) const;
   absl::StatusOr<Moments> MomentsOf(HiddenStates& states,
                                     const std::vector<float>& norm);
+  absl::StatusOr<ConvertedLayer> NextMla(const std::vector<float>& norm,
+                                         GqaWeights& w, const Moments& y);
   absl::StatusOr<ConvertedLayer> Fit(const std::vector<float>& norm,
                                      const GqaWeights& w, const Moments& y);
   // Of the attention's output on a few calibration windows, squared.
@@ -71,7 +73,7 @@ class Converter {
                        GqaWeights& w);
   absl::Status Refit(const DoubleMatrix& prior, MlaWeights& weights);
   absl::Status AdvanceSource();
-  absl::Status AdvanceConverted(const MlaShape& shape,
+  absl::Status AdvanceConverted(const ConvertedShape& shape,
                                 const WeightReader& reader);
   bool sequential() const {
     return spec_.method == ConversionMethod::kSequential;
@@ -82,7 +84,7 @@ class Converter {
   ConversionSpec spec_;
   kernels::DType type_;
   int threads_;
-  std::vector<int> ranks_;  // kv_lora_rank by layer
+  std::vector<int> ranks_;  // kv_lora_rank by layer, or HeadSizes
   int layer_ = 0;
   std::optional<HiddenStates> source_;     // as the source model has them
   std::optional<HiddenStates> converted_;  // sequential: as ours does

@@ -69,7 +69,10 @@ absl::StatusOr<Latent> LatentOf(const RopeSplit& split, const GqaWeights& w,
     case ConversionMethod::kCare:
       return FitLatent(split, w, y, PlainMetric(split, w), rank);
     case ConversionMethod::kExact:
-      return absl::InternalError("exact conversion fits nothing");
+    case ConversionMethod::kLorc:
+    case ConversionMethod::kQcqa:
+    case ConversionMethod::kEffKv:
+      return absl::InternalError("the method fits no latent of MLA");
     case ConversionMethod::kWeighted:
     case ConversionMethod::kSequential:
       break;

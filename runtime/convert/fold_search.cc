@@ -29,7 +29,7 @@ absl::StatusOr<double> HeldOutNll(const Checkpoint& checkpoint,
   for (int layer = 0; layer < config.num_layers; ++layer) {
     ASSIGN_OR_RETURN(const ConvertedLayer converted, converter.Next());
     ModelConfig now = config;
-    SetConverted(converted.weights.shape, layer, now);
+    SetConverted(ShapeOf(converted.weights), layer, now);
     const ConvertedTensors tensors(converted.weights, layer,
                                    kernels::DType::kF32);
     ASSIGN_OR_RETURN(

@@ -17,8 +17,11 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr char kSourceRow[] = "source_kv_elements";  // of a token in a layer
+
 // One value where all layers have the same.
-ordered_json PerLayer(const std::vector<int>& values) {
+template <typename T>
+ordered_json PerLayer(const std::vector<T>& values) {
   const bool same =
       std::equal(values.begin() + 1, values.end(), values.begin());
   return same ? ordered_json(values[0]) : ordered_json(values);
@@ -89,7 +92,47 @@ ordered_json ExtendedConfig(ordered_json source,
   return source;
 }
 
+ordered_json HeadsConfig(ordered_json source,
+                         const std::vector<HeadShape>& layers) {
+  const HeadShape& first = layers[0];
+  const int kv_heads = source.value("num_key_value_heads", first.heads);
+  std::vector<int> heads, k_ranks, v_ranks;
+  std::vector<std::vector<int>> maps;
+  bool even = true;
+  for (const HeadShape& layer : layers) {
+    heads.push_back(layer.kv_heads);
+    k_ranks.push_back(layer.k_rank);
+    v_ranks.push_back(layer.v_rank);
+    maps.push_back(layer.kv_head_of);
+    even = even && layer.kv_heads == first.kv_heads && layer.k_rank == 0 &&
+           layer.kv_head_of.empty();
+  }
+  source[kSourceRow] = 2 * kv_heads * first.head_dim;
+  source["head_dim"] = first.head_dim;
+  source["num_key_value_heads"] = PerLayer(heads);
+  if (even) return source;
+  const auto type = source["model_type"].get<std::string>();
+  if (!absl::StartsWith(type, kExtendedModelType)) {
+    source["model_type"] = absl::StrCat(kExtendedModelType, type);
+  }
+  source.erase("architectures");
+  if (first.k_rank > 0) {
+    source["attention_type"] = "lorc";
+    source["k_rank"] = PerLayer(k_ranks);
+    source["v_rank"] = PerLayer(v_ranks);
+  } else {
+    source["attention_type"] = "gqa";
+    source["kv_head_of_query_head"] = maps;
+  }
+  return source;
+}
+
 absl::StatusOr<int64_t> SourceRowWidth(const nlohmann::json& config) {
+  ASSIGN_OR_RETURN(const int row, ReadInt(config, kSourceRow, 0));
+  if (row != 0) {
+    RETURN_IF_ERROR(CheckBetween(kSourceRow, row, 1, kMaxModelSize));
+    return row;
+  }
   ASSIGN_OR_RETURN(const std::string type,
                    ReadString(config, "model_type", ""));
   if (!absl::StartsWith(type, kExtendedModelType)) return 0;

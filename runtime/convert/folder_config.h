@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "runtime/checkpoint/checkpoint.h"
+#include "runtime/convert/head_weights.h"
 #include "runtime/convert/mla_weights.h"
 #include "runtime/model_config.h"
 
@@ -24,8 +25,15 @@ nlohmann::ordered_json ExtendedConfig(nlohmann::ordered_json source,
                                       const std::vector<MlaShape>& layers,
                                       kernels::DType type);
 
+// With fewer or thinner heads, given the source's as ExactConfig has it. Where
+// all layers have as many and share them evenly, that is a config like the
+// source's, which others load; else the model_type says that it is not.
+nlohmann::ordered_json HeadsConfig(nlohmann::ordered_json source,
+                                   const std::vector<HeadShape>& layers);
+
 // Elements that a token cached in a layer of the model that ExtendedConfig's
-// was made from; 0 if `config` is no such. INVALID_ARGUMENT names the field.
+// or HeadsConfig's was made from; 0 if `config` is no such. INVALID_ARGUMENT
+// names the field.
 absl::StatusOr<int64_t> SourceRowWidth(const nlohmann::json& config);
 
 }  // namespace mla::runtime

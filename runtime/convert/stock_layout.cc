@@ -92,6 +92,10 @@ absl::Status CheckSpec(const ModelConfig& config, const ConversionSpec& spec) {
   switch (spec.method) {
     case ConversionMethod::kExact:
       return CannotHold("exact makes no MLA; its folder is stock GQA already");
+    case ConversionMethod::kLorc:
+    case ConversionMethod::kQcqa:
+    case ConversionMethod::kEffKv:
+      return CannotHold("the method makes no MLA");
     case ConversionMethod::kMha2Mla:
     case ConversionMethod::kXEcoMla:
       return CannotHold(

@@ -2,6 +2,7 @@
 computed by numpy in float64 and served by the server."""
 
 import hashlib
+import itertools
 import json
 import pathlib
 import subprocess
@@ -31,7 +32,9 @@ METHODS = {
     "queries": "weighted:kv_lora_rank=20,qk_rope_head_dim=16,q_lora_rank=24,freqfold=4",
     "x-ecomla": "x-ecomla:kv_lora_rank=20,qk_rope_head_dim=16,q_lora_rank=32",
     "transmla": "transmla:kv_lora_rank=20,qk_rope_head_dim=16,freqfold=2",
+    "lorc": "lorc:kv_lora_rank=40",
 }
+FEWER_HEADS = ("qcqa:ratio=0.75", "qcqa:kv_heads=1", "effkv:kv_heads=1")
 
 
 def source(name):
@@ -71,31 +74,51 @@ def at(value, layer):
     return value[layer] if isinstance(value, list) else value
 
 
+def latent_attention(config, layer, y, linear):
+    """DeepSeek-V2's (2405.04434), without latent norms."""
+    heads, nope, v_dim = (config[f] for f in ("num_attention_heads", "qk_nope_head_dim", "v_head_dim"))
+    rank, turned = at(config["kv_lora_rank"], layer), at(config["qk_rope_head_dim"], layer)
+    frequencies = config["rope_inv_freq"][layer]
+    row = linear(y, "kv_a_proj_with_mqa")
+    latent, key = row[:, :rank], rope(row[:, rank:], frequencies=frequencies)
+    up = linear(latent, "kv_b_proj").reshape(len(y), heads, nope + v_dim)
+    low_rank = at(config["q_lora_rank"], layer)
+    q = (linear(linear(y, "q_a_proj"), "q_b_proj") if low_rank
+         else linear(y, "q_proj")).reshape(len(y), heads, nope + turned)
+    return [attend(np.concatenate([q[:, h, :nope], rope(q[:, h, nope:], frequencies=frequencies)], 1),
+                   np.concatenate([up[:, h, :nope], key], 1), up[:, h, nope:],
+                   (nope + turned) ** -0.5) for h in range(heads)]
+
+
+def heads_attention(config, layer, y, linear):
+    """GQA's, with any map of query heads, or with keys and values from low ranks."""
+    heads, groups = config["num_attention_heads"], at(config["num_key_value_heads"], layer)
+    low_rank = config.get("attention_type") == "lorc"
+    of = config["kv_head_of_query_head"][layer] if "kv_head_of_query_head" in config else []
+    of = of or [h * groups // heads for h in range(heads)]
+    project = lambda x, count: (linear(linear(y, x + "_a_proj"), x + "_b_proj") if low_rank and x != "q"
+                                else linear(y, x + "_proj")).reshape(len(y), count, -1)
+    q, k, v = project("q", heads), project("k", groups), project("v", groups)
+    d = config["head_dim"]
+    theta = config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
+    turned = lambda x: rope(x, frequencies=theta ** (-np.arange(0, d, 2) / d))
+    return [attend(turned(q[:, h]), turned(k[:, of[h]]), v[:, of[h]], d ** -0.5) for h in range(heads)]
+
+
 def logits(config, tensors, ids):
-    """A dense decoder with DeepSeek-V2's attention (2405.04434), without latent norms."""
     get = lambda name: tensors[name].astype(np.float64)
 
     def linear(x, name):
         bias = get(name + ".bias") if name + ".bias" in tensors else 0
         return x @ get(name + ".weight").T + bias
 
-    heads, eps = config["num_attention_heads"], config["rms_norm_eps"]
-    nope, v_dim = config["qk_nope_head_dim"], config["v_head_dim"]
+    attention = latent_attention if "kv_lora_rank" in config else heads_attention
+    eps = config["rms_norm_eps"]
     x = get("model.embed_tokens.weight")[ids]
     for layer in range(config["num_hidden_layers"]):
         p = f"model.layers.{layer}."
-        rank, turned = at(config["kv_lora_rank"], layer), at(config["qk_rope_head_dim"], layer)
-        frequencies = config["rope_inv_freq"][layer]
         y = rms_norm(x, get(p + "input_layernorm.weight"), eps)
-        row = linear(y, p + "self_attn.kv_a_proj_with_mqa")
-        latent, key = row[:, :rank], rope(row[:, rank:], frequencies=frequencies)
-        up = (latent @ get(p + "self_attn.kv_b_proj.weight").T).reshape(len(ids), heads, nope + v_dim)
-        low_rank = at(config["q_lora_rank"], layer)
-        q = (linear(linear(y, p + "self_attn.q_a_proj"), p + "self_attn.q_b_proj") if low_rank
-             else linear(y, p + "self_attn.q_proj")).reshape(len(ids), heads, nope + turned)
-        out = [attend(np.concatenate([q[:, h, :nope], rope(q[:, h, nope:], frequencies=frequencies)], 1),
-                      np.concatenate([up[:, h, :nope], key], 1), up[:, h, nope:],
-                      (nope + turned) ** -0.5) for h in range(heads)]
+        out = attention(config, layer, y, lambda x, name: linear(x, p + "self_attn." + name))
         x = x + linear(np.concatenate(out, 1), p + "self_attn.o_proj")
         z = rms_norm(x, get(p + "post_attention_layernorm.weight"), eps)
         gate = linear(z, p + "mlp.gate_proj")
@@ -105,12 +128,14 @@ def logits(config, tensors, ids):
     return x @ get(head + ".weight").T
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("model", ["qwen2", "gguf"])  # with biases; from a GGUF file
+@pytest.mark.parametrize("model,method", [
+    *itertools.product(["qwen2", "gguf"], [*METHODS, *FEWER_HEADS]),  # with biases; from a GGUF file
+    ("llama_f16_sharded", "qcqa:kv_heads=2")])  # of three: two heads share one
 def test_what_is_served_is_what_was_written(model, method, tmp_path):
     converted(model, tmp_path / "out", method)
     config, tensors = load(tmp_path / "out")
-    assert config["model_type"].startswith("mlaserve_")  # nobody else's
+    stock = "kv_heads=1" in method  # the same in all layers: others load it as it is
+    assert config["model_type"].startswith("mlaserve_") != stock
     ids = Tokenizer.from_file(str(tmp_path / "out/tokenizer.json")).encode(
         TEXT.read_text(), add_special_tokens=False).ids[:2 * WINDOW]
     expected = []
@@ -187,6 +212,11 @@ def test_more_rank_loses_less(tmp_path):
     ("qwen2", "sequential:kv_lora_rank=4", "needs kv_lora_rank and qk_rope_head_dim"),
     ("qwen2", "sequential:kv_lora_rank=9999,qk_rope_head_dim=16", "kv_lora_rank 9999"),
     ("qwen2", "transmla:kv_lora_rank=8,qk_rope_head_dim=24,freqfold=2", "qk_rope_head_dim 24"),
+    ("qwen2", "lorc:ratio=0.5,kv_lora_rank=9", "needs ratio or bytes-per-token or kv_lora_rank"),
+    ("qwen2", "lorc:kv_lora_rank=129", "from 2 to 128"),
+    ("qwen2", "qcqa:kv_heads=3", "kv_heads 3: must be from 1 to 2"),
+    ("qwen2", "qcqa:ratio=0.3", "each needs one"),
+    ("qwen2", "effkv:ratio=0.3", "one KV head has 64"),
     ("absent", "sequential", "absent"),
 ])
 def test_what_cannot_be_converted_says_why(model, method, message, tmp_path):

@@ -127,6 +127,22 @@ def test_transformers_computes_what_the_conversion_is(model, method, tmp_path):
     assert "lm_head.weight" in convert_test.load(tmp_path / "stock")[1]
 
 
+# Nothing there is ours: the architecture stays the source's.
+@pytest.mark.parametrize("method", ["exact", "effkv:kv_heads=1", "qcqa:kv_heads=1"])
+@pytest.mark.parametrize("model", MODELS)
+def test_what_stays_gqa_is_the_same_to_both(model, method, tmp_path):
+    converted(model, tmp_path, method)
+    config = json.loads((tmp_path / "config.json").read_text())
+    kv_heads = 1 if "kv_heads" in method else config["num_key_value_heads"]
+    stock, report = AutoModelForCausalLM.from_pretrained(
+        tmp_path, dtype=torch.float32, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    head_dim = config.get("head_dim", config["hidden_size"] // config["num_attention_heads"])
+    assert stock.model.layers[0].self_attn.k_proj.out_features == kv_heads * head_dim
+    write_golden(stock.eval(), tmp_path)
+    verify(tmp_path)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_server_computes_what_transformers_does_without_the_lane(api, model, tmp_path):
     converted(model, tmp_path / "out", "ladder", *STOCK)

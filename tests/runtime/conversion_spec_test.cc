@@ -130,7 +130,9 @@ TEST(WithinBudgetTest, RowsAreAsLargeAsTheBudget) {
       const int elements = static_cast<int>(ratio * 384);
       EXPECT_EQ(within->kv_lora_rank + within->qk_rope_head_dim, elements);
       EXPECT_GE(within->kv_lora_rank, elements / 2);
-      if (spec->freqfold > 0) EXPECT_EQ(64 % within->qk_rope_head_dim, 0);
+      if (spec->freqfold > 0) {
+        EXPECT_EQ(64 % within->qk_rope_head_dim, 0);
+      }
     }
   }
 }

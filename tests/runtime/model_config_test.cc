@@ -177,6 +177,11 @@ TEST(ModelConfig, AttentionTypesAreReadAndRefused) {
               HasSubstr("times that kv_head_of_query_head has 1 is 0"));
   EXPECT_THAT(error({{"kv_head_of_query_head", {0, 1, 2, 0}}}),
               HasSubstr("kv_head_of_query_head is 2, must be in [0, 1]"));
+  EXPECT_THAT(error({{"kv_head_of_query_head", {{0, 1}, {0, 1}}}}),
+              HasSubstr("has 2 lists for 3 layers"));
+  EXPECT_THAT(
+      error({{"kv_head_of_query_head", {{0, 0, 1, 1}, {}, {0, 0, 0, 2}}}}),
+      HasSubstr("kv_head_of_query_head"));
   EXPECT_THAT(error({{"kv_sharing_factor", 0}}),
               HasSubstr("kv_sharing_factor is 0"));
   EXPECT_THAT(error({{"mha2mla",
