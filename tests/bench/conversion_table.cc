@@ -3,8 +3,11 @@
 //
 //   conversion_table MODEL WINDOWS.json [MORE.json...] -- CALIBRATION SPEC ...
 //
+// CALIBRATION names windows, or is "builtin" for the text that `mlaserve
+// convert` reads if none is given.
+//
 // A file maps names to lists of windows; "ev", "ood" and, where a file has
-// them, "val_prose" and "val_tech" are scored.
+// them, "val_prose", "val_tech" and "val_pool" are scored.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,10 +20,12 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/convert/calibration.h"
 #include "runtime/convert/converter.h"
 #include "runtime/convert/window_scorer.h"
 #include "runtime/loaded_model.h"
 #include "runtime/status_macros.h"
+#include "runtime/text_model.h"
 
 namespace mla::runtime {
 namespace {
@@ -39,8 +44,22 @@ double Seconds() {
       .count();
 }
 
-absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
-                 const std::string& calibration, const std::string& spec_text,
+// The named windows, or the product's own text.
+absl::StatusOr<Windows> Calibration(const std::string& model,
+                                    const AllWindows& all,
+                                    const std::string& name) {
+  if (name == "builtin") {
+    ASSIGN_OR_RETURN(const TextModel text, LoadTextModel(model));
+    return ReadCalibration({}, text);
+  }
+  const auto windows = all.find(name);
+  if (windows == all.end()) return absl::NotFoundError(name);
+  return windows->second;
+}
+
+absl::Status Row(const std::string& model, const Checkpoint& checkpoint,
+                 const AllWindows& all, const std::string& calibration,
+                 const std::string& spec_text,
                  std::vector<double>& source_nll) {
   const int threads =
       static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
@@ -60,12 +79,12 @@ absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
   double spent = 0;
   if (spec_text != "none") {
     ASSIGN_OR_RETURN(const ConversionSpec spec, ParseConversionSpec(spec_text));
-    const auto windows = all.find(calibration);
-    if (windows == all.end()) return absl::NotFoundError(calibration);
+    ASSIGN_OR_RETURN(const Windows windows,
+                     Calibration(model, all, calibration));
     const double start = Seconds();
-    ASSIGN_OR_RETURN(
-        converter, Converter::Create(checkpoint, config, windows->second, spec,
-                                     kernels::DType::kF32, threads));
+    ASSIGN_OR_RETURN(converter,
+                     Converter::Create(checkpoint, config, windows, spec,
+                                       kernels::DType::kF32, threads));
     spent += Seconds() - start;
   }
   int64_t row = 0;
@@ -78,7 +97,7 @@ absl::Status Row(const Checkpoint& checkpoint, const AllWindows& all,
       const double start = Seconds();
       ASSIGN_OR_RETURN(const ConvertedLayer layer, converter->Next());
       spent += Seconds() - start;
-      SetConverted(layer.weights.shape, i, now);
+      SetConverted(ShapeOf(layer.weights), i, now);
       tensors = std::make_unique<ConvertedTensors>(layer.weights, i,
                                                    kernels::DType::kF32);
       weights = std::make_unique<WeightReader>(checkpoint, tensors->prefix(),
@@ -124,10 +143,10 @@ absl::Status Run(int argc, char** argv) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
                    Checkpoint::Open(argv[1]));
   std::vector<double> source_nll;
-  RETURN_IF_ERROR(Row(*checkpoint, all, "-", "none", source_nll));
+  RETURN_IF_ERROR(Row(argv[1], *checkpoint, all, "-", "none", source_nll));
   for (++arg; arg + 1 < argc; arg += 2) {
     RETURN_IF_ERROR(
-        Row(*checkpoint, all, argv[arg], argv[arg + 1], source_nll));
+        Row(argv[1], *checkpoint, all, argv[arg], argv[arg + 1], source_nll));
   }
   return absl::OkStatus();
 }
