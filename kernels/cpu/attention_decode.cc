@@ -124,7 +124,11 @@ void RunSplit(const Decode& d, const QueryRow& query, const Task& task,
   }
   std::copy_n(state.max, heads, max);
   std::copy_n(state.sum, heads, sum);
-  std::copy_n(state.out, size_t(heads) * layout.value_length(), out);
+  const int width = layout.value_length();
+  for (int head = 0; head < heads; ++head) {
+    std::copy_n(state.out + size_t(head) * state.width, width,
+                out + size_t(head) * width);
+  }
 }
 
 // dst = sum_s 2^(max_s - max) out_s / sum_s 2^(max_s - max) sum_s

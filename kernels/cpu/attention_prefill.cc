@@ -82,10 +82,11 @@ void Materialise(const Prefill& p, Scratch& scratch, int head,
   const int v_dim = p.op.output_dim();
   if (p.op.projects_values()) {
     LinearSerial(inner, scratch, gather(layout.value, layout.value_length()),
-                 p.op.up->v[head], {tile.v, rows.count, v_dim, size_t(v_dim)});
+                 p.op.up->v[head],
+                 {tile.v, rows.count, v_dim, size_t(tile.v_stride)});
   } else {
     GatherSlices(inner, layout.value, group, p.cache.dtype, rows, tile.v,
-                 v_dim);
+                 tile.v_stride);
   }
   scratch.Rewind(mark);
 }
@@ -121,9 +122,9 @@ Rows RunTask(const Prefill& p, Scratch& scratch, const Task& task,
     state.Fold(p.cpu.inner(), queries, dim, tile, tile_rows.count);
   }
   for (int row = 0; row < rows; ++row) {
-    state.Normalize(row, state.out + size_t(row) * width);
+    state.Normalize(row, state.out + size_t(row) * state.width);
   }
-  return {state.out, rows, width, size_t(width)};
+  return {state.out, rows, width, size_t(state.width)};
 }
 
 // The heads of one group, which share its keys.
@@ -209,8 +210,7 @@ void LoadRotated(const InnerKernels& inner, Scratch& scratch,
     key_rows[t] = keys[t];
   }
   inner.pack_keys(DType::kF32, key_rows, rows.count, 0, keys.cols, tile.k_t);
-  GatherSlices(inner, layout.value, group, dtype, rows, tile.v,
-               layout.value_length());
+  GatherSlices(inner, layout.value, group, dtype, rows, tile.v, tile.v_stride);
   scratch.Rewind(mark);
 }
 

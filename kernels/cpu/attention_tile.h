@@ -32,10 +32,16 @@ struct TileRows {
 struct Tile {
   float* k_t;
   float* v;
+  int v_stride;
 
   Tile(Scratch& scratch, int key_length, int value_length)
       : k_t(scratch.Take<float>(size_t{kTileTokens} * key_length)),
-        v(scratch.Take<float>(size_t{kTileTokens} * value_length)) {}
+        v(scratch.Take<float>(size_t{kTileTokens} * WholePanels(value_length))),
+        v_stride(WholePanels(value_length)) {
+    if (v_stride > value_length) {
+      std::fill_n(v, size_t{kTileTokens} * v_stride, 0.0f);
+    }
+  }
 };
 
 // Fills `dst`, `stride` apart, with the slices that `group` reads of each row.
@@ -66,8 +72,7 @@ inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
                     keys);
     keys += size_t{kTileTokens} * slice.length;
   }
-  GatherSlices(inner, layout.value, group, dtype, rows, tile.v,
-               layout.value_length());
+  GatherSlices(inner, layout.value, group, dtype, rows, tile.v, tile.v_stride);
 }
 
 // The same for keys that are built and rotated on read. Scratch is given back.
@@ -82,15 +87,15 @@ struct RunningSoftmax {
   float* out;  // [rows, width]
   int* visible;
   int rows;
-  int width;
+  int width;  // of whole panels
 
-  RunningSoftmax(Scratch& scratch, int rows, int width)
+  RunningSoftmax(Scratch& scratch, int rows, int value_length)
       : max(scratch.Take<float>(rows)),
         sum(scratch.Take<float>(rows)),
-        out(scratch.Take<float>(size_t(rows) * width)),
+        out(scratch.Take<float>(size_t(rows) * WholePanels(value_length))),
         visible(scratch.Take<int>(rows)),
         rows(rows),
-        width(width) {
+        width(WholePanels(value_length)) {
     Clear();
   }
 

@@ -17,6 +17,8 @@ namespace mla::kernels {
 // Outputs that one panel of a packed matrix holds (kernels/packed_matrix.h).
 inline constexpr int kPanel = 16;
 
+constexpr int WholePanels(int n) { return (n + kPanel - 1) / kPanel * kPanel; }
+
 // Tokens of keys and values that one attention tile holds.
 inline constexpr int kTileTokens = 64;
 
@@ -43,8 +45,8 @@ struct AttendTileArgs {
   size_t q_stride;
   const float* k_t;  // [key_length, kTileTokens]; unused tokens are zero
   int key_length;
-  const float* v;  // [tokens, value_length]
-  int value_length;
+  const float* v;      // [tokens, value_length], padded with zeros to...
+  int value_length;    // ...a multiple of kPanel: WholePanels
   int tokens;          // in this tile, 1..kTileTokens
   const int* visible;  // [rows]: the row sees tokens [0, visible)
   float* max;          // [rows], log2 units; -inf before the first token
