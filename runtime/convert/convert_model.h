@@ -18,7 +18,7 @@
 namespace mla::runtime {
 
 // Raised when the same input and method give other bytes than before.
-inline constexpr int kConverterVersion = 1;
+inline constexpr int kConverterVersion = 2;
 
 struct ConvertProgress {
   int layer = 0;  // done, of...

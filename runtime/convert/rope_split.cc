@@ -121,8 +121,8 @@ absl::StatusOr<std::vector<Component>> Mix(
 // Old row `row` of a head enters the new pair (re, im) with the factor (a, b):
 // (a + i b)(x + i y) = (a x - b y) + i (b x + a y).
 template <typename Add>
-void ForEachTerm(const GqaWeights& w, const Component& component,
-                 const Eigen::VectorXcd& factors, const Add& add) {
+void ForEachTerm(const Component& component, const Eigen::VectorXcd& factors,
+                 const Add& add) {
   for (int c = 0; c < factors.size(); ++c) {
     const int frequency = component.first + c % component.count;
     add(c / component.count, frequency, factors[c].real(), factors[c].imag());
@@ -143,7 +143,7 @@ RopeSplit Assemble(const GqaWeights& w, const std::vector<Component>& turning,
   const auto place = [&](const Component& component, int re, int im,
                          DoubleMatrix& k, DoubleVector* bias,
                          std::vector<DoubleMatrix>& q) {
-    ForEachTerm(w, component, component.key,
+    ForEachTerm(component, component.key,
                 [&](int kv_head, int frequency, double a, double b) {
                   const int x = kv_head * d + frequency;
                   const int y = x + half;
@@ -153,7 +153,7 @@ RopeSplit Assemble(const GqaWeights& w, const std::vector<Component>& turning,
                   (*bias)[re] += a * w.k_bias[x] - b * w.k_bias[y];
                   (*bias)[im] += b * w.k_bias[x] + a * w.k_bias[y];
                 });
-    ForEachTerm(w, component, component.query,
+    ForEachTerm(component, component.query,
                 [&](int kv_head, int frequency, double a, double b) {
                   for (int head = 0; head < w.heads; ++head) {
                     if (w.kv_head_of(head) != kv_head) continue;
@@ -177,23 +177,27 @@ RopeSplit Assemble(const GqaWeights& w, const std::vector<Component>& turning,
   return split;
 }
 
-// E over distances of |1 - e^(i theta distance)|^2, where a distance below
-// `window` is as likely as pairs of that many tokens have it.
+// E over distances of |1 - e^(i theta distance)|^2, where each octave of them
+// up to `farthest` is as likely: attention is mostly near, and must not go
+// astray where it is far.
 class Turning {
  public:
-  explicit Turning(int window) : window_(window) {}
-  double operator()(double theta) const {
-    double sum = 0, weights = 0;
-    for (int k = 0; k < window_; ++k) {
-      const double weight = window_ - k;
-      sum += weight * (2 - 2 * std::cos(k * theta));
-      weights += weight;
+  explicit Turning(int farthest) {
+    for (double distance = 1; distance < farthest; distance *= kStep) {
+      distances_.push_back(distance);
     }
-    return sum / weights;
+  }
+  double operator()(double theta) const {
+    double sum = 0;
+    for (const double distance : distances_) {
+      sum += 2 - 2 * std::cos(distance * theta);
+    }
+    return sum / static_cast<double>(distances_.size());
   }
 
  private:
-  const int window_;
+  static constexpr double kStep = 1.05;
+  std::vector<double> distances_;
 };
 
 }  // namespace
@@ -238,7 +242,7 @@ absl::StatusOr<RopeSplit> SplitByLadder(const GqaWeights& w, const Moments& y,
 
 absl::StatusOr<RopeSplit> SplitBySelection(
     const GqaWeights& w, const Moments& y, absl::Span<const float> inv_freq,
-    int rope_dim, absl::Span<const int> groups, int window) {
+    int rope_dim, absl::Span<const int> groups, int farthest) {
   const int half = w.head_dim / 2;
   if (rope_dim < 2 || rope_dim % 2 != 0 ||
       rope_dim > w.kv_heads * w.head_dim - 2) {
@@ -250,7 +254,7 @@ absl::StatusOr<RopeSplit> SplitBySelection(
     return absl::InternalError("groups of frequencies do not cover a head");
   }
   const std::vector<DoubleMatrix> queries = QueryMoments(w, y);
-  const Turning turned(window);
+  const Turning turned(farthest);
   std::vector<std::pair<double, Component>> ranked;  // by gain
   int first = 0;
   for (const int count : groups) {

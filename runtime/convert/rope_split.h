@@ -48,10 +48,11 @@ absl::StatusOr<RopeSplit> SplitByLadder(const GqaWeights& w, const Moments& y,
 
 // The R/2 components whose scores would lose most without RoPE keep turning,
 // wherever they are, each with the frequency that keeps most. `groups`: sizes,
-// from the highest frequency on. Distances up to `window` tokens count.
+// from the highest frequency on. Distances from 1 to `farthest` tokens count,
+// each octave of them alike.
 absl::StatusOr<RopeSplit> SplitBySelection(
     const GqaWeights& w, const Moments& y, absl::Span<const float> inv_freq,
-    int rope_dim, absl::Span<const int> groups, int window);
+    int rope_dim, absl::Span<const int> groups, int farthest);
 
 }  // namespace mla::runtime
 
