@@ -240,6 +240,10 @@ bool KeepsHeads(ConversionMethod method) {
          method == ConversionMethod::kEffKv;
 }
 
+bool IgnoresText(ConversionMethod method) {
+  return method == ConversionMethod::kLorc || method == ConversionMethod::kQcqa;
+}
+
 absl::StatusOr<ConversionSpec> ParseConversionSpec(const std::string& text) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(text, absl::MaxSplits(':', 1));

@@ -27,6 +27,8 @@ enum class ConversionMethod {
 // Whether there is no MLA in what the method makes, but keys and values of
 // heads, which turn as in the source: head_weights.h.
 bool KeepsHeads(ConversionMethod method);
+// Whether the method looks at weights alone, so that no text is to be run.
+bool IgnoresText(ConversionMethod method);
 
 // No ladder: the RoPE components that matter most, at any frequency.
 inline constexpr int kSelectRope = 0;

@@ -290,7 +290,9 @@ class Conversion {
     if (KeepsHeads(spec.method)) {
       ASSIGN_OR_RETURN(ordered_json source,
                        ExactConfig(*checkpoint_, config_, type_, false));
-      return HeadsConfig(std::move(source), Shapes<HeadShape>());
+      return HeadsConfig(std::move(source),
+                         config_.attention[0].Layout().row_width,
+                         Shapes<HeadShape>());
     }
     const std::vector<MlaShape> shapes = Shapes<MlaShape>();
     if (stock()) return StockConfig(*checkpoint_, config_, shapes, type_);

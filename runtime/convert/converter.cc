@@ -313,7 +313,9 @@ absl::StatusOr<LayerRunner> Converter::ConvertedRunner(
 }
 
 absl::Status Converter::AdvanceSource() {
-  if (layer_ + 1 == config_.num_layers) return absl::OkStatus();
+  if (layer_ + 1 == config_.num_layers || IgnoresText(spec_.method)) {
+    return absl::OkStatus();
+  }
   ASSIGN_OR_RETURN(LayerRunner runner, SourceRunner(source_->longest()));
   for (int i = 0; i < source_->windows(); ++i) runner.Run(source_->Window(i));
   return absl::OkStatus();
@@ -359,8 +361,10 @@ absl::StatusOr<ConvertedLayer> Converter::Next() {
   const WeightReader reader(*checkpoint_);
   ASSIGN_OR_RETURN(GqaWeights w, ReadGqaWeights(reader, config_, layer_));
   ASSIGN_OR_RETURN(const std::vector<float> norm, InputNorm());
-  ASSIGN_OR_RETURN(const Moments y,
-                   MomentsOf(sequential() ? *converted_ : *source_, norm));
+  Moments y;
+  if (!IgnoresText(spec_.method)) {
+    ASSIGN_OR_RETURN(y, MomentsOf(sequential() ? *converted_ : *source_, norm));
+  }
   ConvertedLayer converted;
   converted.layer = layer_;
   if (KeepsHeads(spec_.method)) {

@@ -88,10 +88,10 @@ absl::StatusOr<HeadFit> Qcqa(const GqaWeights& w, int kv_heads) {
   return fit;
 }
 
-// Of one group of neighbouring heads.
-class Effkv {
+// One head made of `count` neighbouring ones.
+class CommonHead {
  public:
-  Effkv(const GqaWeights& w, const Moments& y, int first, int count)
+  CommonHead(const GqaWeights& w, const Moments& y, int first, int count)
       : w_(w), y_(y), first_(first), count_(count), d_(w.head_dim) {}
 
   absl::Status Fit(int group, HeadWeights& out) {
@@ -190,10 +190,10 @@ absl::StatusOr<HeadFit> EffKv(const GqaWeights& w, const Moments& y,
   HeadFit fit{Regrouped(w, groups)};
   double all = 0;
   for (int group = 0; group < kv_heads; ++group) {
-    Effkv effkv(w, y, group * share, share);
-    RETURN_IF_ERROR(effkv.Fit(group, fit.weights));
-    fit.energy_kept += effkv.kept();
-    all += effkv.all();
+    CommonHead common(w, y, group * share, share);
+    RETURN_IF_ERROR(common.Fit(group, fit.weights));
+    fit.energy_kept += common.kept();
+    all += common.all();
   }
   fit.energy_kept /= all;
   return fit;

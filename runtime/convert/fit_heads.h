@@ -30,7 +30,8 @@ struct HeadFit {
   double energy_kept = 0;  // of keys and values, as the method weighs them
 };
 
-// `size`: a row's elements for lorc, else KV heads; one of HeadSizes'.
+// `y`: effkv's only. `size`: a row's elements for lorc, else KV heads; one of
+// HeadSizes'.
 absl::StatusOr<HeadFit> FitHeads(const GqaWeights& w, const Moments& y,
                                  ConversionMethod method, int size);
 

@@ -20,8 +20,7 @@ using nlohmann::ordered_json;
 constexpr char kSourceRow[] = "source_kv_elements";  // of a token in a layer
 
 // One value where all layers have the same.
-template <typename T>
-ordered_json PerLayer(const std::vector<T>& values) {
+ordered_json PerLayer(const std::vector<int>& values) {
   const bool same =
       std::equal(values.begin() + 1, values.end(), values.begin());
   return same ? ordered_json(values[0]) : ordered_json(values);
@@ -92,10 +91,9 @@ ordered_json ExtendedConfig(ordered_json source,
   return source;
 }
 
-ordered_json HeadsConfig(ordered_json source,
+ordered_json HeadsConfig(ordered_json source, int64_t source_row,
                          const std::vector<HeadShape>& layers) {
   const HeadShape& first = layers[0];
-  const int kv_heads = source.value("num_key_value_heads", first.heads);
   std::vector<int> heads, k_ranks, v_ranks;
   std::vector<std::vector<int>> maps;
   bool even = true;
@@ -107,7 +105,7 @@ ordered_json HeadsConfig(ordered_json source,
     even = even && layer.kv_heads == first.kv_heads && layer.k_rank == 0 &&
            layer.kv_head_of.empty();
   }
-  source[kSourceRow] = 2 * kv_heads * first.head_dim;
+  source[kSourceRow] = source_row;
   source["head_dim"] = first.head_dim;
   source["num_key_value_heads"] = PerLayer(heads);
   if (even) return source;

@@ -25,10 +25,12 @@ nlohmann::ordered_json ExtendedConfig(nlohmann::ordered_json source,
                                       const std::vector<MlaShape>& layers,
                                       kernels::DType type);
 
-// With fewer or thinner heads, given the source's as ExactConfig has it. Where
+// With fewer or thinner heads, given the source's as ExactConfig has it and the
+// elements that a token of it cached in a layer. Where
 // all layers have as many and share them evenly, that is a config like the
 // source's, which others load; else the model_type says that it is not.
 nlohmann::ordered_json HeadsConfig(nlohmann::ordered_json source,
+                                   int64_t source_row,
                                    const std::vector<HeadShape>& layers);
 
 // Elements that a token cached in a layer of the model that ExtendedConfig's

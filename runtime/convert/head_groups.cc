@@ -2,8 +2,8 @@
 #include "runtime/convert/head_groups.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <limits>
-#include <numeric>
 
 namespace mla::runtime {
 namespace {
@@ -11,68 +11,64 @@ namespace {
 // Of all energy: what is less is rounding, and could go back and forth.
 constexpr double kLeastGain = 1e-12;
 
-int CountOf(const HeadGroups& groups) {
-  return 1 + *std::max_element(groups.begin(), groups.end());
-}
+using Members = std::vector<int>;
 
-// As few as possible of the error's terms: `group`'s heads to their mean.
-double ErrorOf(const DoubleMatrix& gram, const HeadGroups& groups, int group) {
+// The squared distance of the heads to their mean.
+double ErrorOf(const DoubleMatrix& gram, const Members& members) {
   double own = 0, all = 0;
-  int members = 0;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    if (groups[i] != group) continue;
-    ++members;
+  for (const int i : members) {
     own += gram(i, i);
-    for (size_t j = 0; j < groups.size(); ++j) {
-      if (groups[j] == group) all += gram(i, j);
-    }
+    for (const int j : members) all += gram(i, j);
   }
-  return members == 0 ? 0 : own - all / members;
+  return members.empty() ? 0 : own - all / static_cast<double>(members.size());
 }
 
-// The last group takes the number that `gone` had.
-void Join(int kept, int gone, HeadGroups& groups) {
-  const int last = CountOf(groups) - 1;
-  for (int& group : groups) {
-    if (group == gone) {
-      group = kept;
-    } else if (group == last) {
-      group = gone;
-    }
-  }
+Members Union(const Members& a, const Members& b) {
+  Members both = a;
+  both.insert(both.end(), b.begin(), b.end());
+  return both;
 }
 
-void JoinCheapest(const DoubleMatrix& gram, HeadGroups& groups) {
-  const int count = CountOf(groups);
+void JoinCheapest(const DoubleMatrix& gram, std::vector<Members>& groups) {
   double least = std::numeric_limits<double>::infinity();
-  HeadGroups best;
-  for (int a = 0; a < count; ++a) {
-    for (int b = a + 1; b < count; ++b) {
-      HeadGroups joined = groups;
-      std::replace(joined.begin(), joined.end(), b, a);
-      const double cost = ErrorOf(gram, joined, a) - ErrorOf(gram, groups, a) -
-                          ErrorOf(gram, groups, b);
+  size_t kept = 0, gone = 1;
+  for (size_t a = 0; a < groups.size(); ++a) {
+    for (size_t b = a + 1; b < groups.size(); ++b) {
+      const double cost = ErrorOf(gram, Union(groups[a], groups[b])) -
+                          ErrorOf(gram, groups[a]) - ErrorOf(gram, groups[b]);
       if (cost >= least) continue;
       least = cost;
-      best = groups;
-      Join(a, b, best);
+      kept = a;
+      gone = b;
     }
   }
-  groups = std::move(best);
+  groups[kept] = Union(groups[kept], groups[gone]);
+  groups.erase(groups.begin() + static_cast<int64_t>(gone));
+}
+
+Members Without(Members members, int head) {
+  members.erase(std::find(members.begin(), members.end(), head));
+  return members;
 }
 
 // One head to where it fits better; false if none does.
-bool MoveOne(const DoubleMatrix& gram, HeadGroups& groups) {
-  const int count = CountOf(groups);
-  const double enough = SharingError(gram, groups) - kLeastGain * gram.trace();
-  for (int& group : groups) {
-    const int home = group;
-    if (std::count(groups.begin(), groups.end(), home) == 1) continue;
-    for (int other = 0; other < count; ++other) {
-      group = other;
-      if (SharingError(gram, groups) < enough) return true;
+bool MoveOne(const DoubleMatrix& gram, std::vector<Members>& groups) {
+  const double enough = kLeastGain * gram.trace();
+  for (Members& home : groups) {
+    if (home.size() == 1) continue;
+    for (const int head : home) {
+      const Members rest = Without(home, head);
+      const double freed = ErrorOf(gram, home) - ErrorOf(gram, rest);
+      for (Members& other : groups) {
+        if (&other == &home) continue;
+        const Members joined = Union(other, {head});
+        const double cost = ErrorOf(gram, joined) - ErrorOf(gram, other);
+        if (freed - cost <= enough) continue;
+        home = rest;
+        other = joined;
+        return true;
+      }
     }
-    group = home;
   }
   return false;
 }
@@ -80,27 +76,31 @@ bool MoveOne(const DoubleMatrix& gram, HeadGroups& groups) {
 }  // namespace
 
 double SharingError(const DoubleMatrix& gram, const HeadGroups& groups) {
-  double error = 0;
-  for (int group = 0; group < CountOf(groups); ++group) {
-    error += ErrorOf(gram, groups, group);
+  std::vector<Members> members(1 +
+                               *std::max_element(groups.begin(), groups.end()));
+  for (size_t i = 0; i < groups.size(); ++i) {
+    members[groups[i]].push_back(static_cast<int>(i));
   }
+  double error = 0;
+  for (const Members& group : members) error += ErrorOf(gram, group);
   return error;
 }
 
 HeadGroups GroupHeads(const DoubleMatrix& gram, int wanted) {
-  HeadGroups groups(gram.rows());
-  std::iota(groups.begin(), groups.end(), 0);
-  while (CountOf(groups) > wanted) JoinCheapest(gram, groups);
+  std::vector<Members> groups;
+  for (int i = 0; i < gram.rows(); ++i) groups.push_back({i});
+  while (static_cast<int>(groups.size()) > wanted) JoinCheapest(gram, groups);
   while (MoveOne(gram, groups)) {
   }
   // Numbered by their first heads.
-  HeadGroups numbers(groups.size(), -1);
-  int next = 0;
-  for (int& group : groups) {
-    if (numbers[group] < 0) numbers[group] = next++;
-    group = numbers[group];
+  for (Members& group : groups) std::sort(group.begin(), group.end());
+  std::sort(groups.begin(), groups.end());
+  HeadGroups numbers(gram.rows());
+  for (size_t group = 0; group < groups.size(); ++group) {
+    for (const int head : groups[group])
+      numbers[head] = static_cast<int>(group);
   }
-  return groups;
+  return numbers;
 }
 
 }  // namespace mla::runtime

@@ -149,5 +149,30 @@ TEST(FolderConfig, WrongSizesOfTheSourceAreNamed) {
   }
 }
 
+// A config may say null where it means "as many as there are heads".
+TEST(FolderConfig, FewerHeadsKnowWhatTheSourceCached) {
+  const ordered_json source = {{"model_type", "llama"},
+                               {"num_attention_heads", 4},
+                               {"num_key_value_heads", nullptr}};
+  HeadShape even, uneven;
+  for (HeadShape* shape : {&even, &uneven}) {
+    shape->heads = 4;
+    shape->head_dim = 16;
+    shape->kv_heads = 2;
+  }
+  uneven.kv_head_of = {0, 0, 0, 1};
+  const ordered_json stock = HeadsConfig(source, 128, {even, even});
+  EXPECT_EQ(stock["model_type"], "llama");
+  EXPECT_EQ(stock["num_key_value_heads"], 2);
+  const ordered_json own = HeadsConfig(source, 128, {even, uneven});
+  EXPECT_EQ(own["model_type"], "mlaserve_llama");
+  EXPECT_EQ(own["kv_head_of_query_head"], json({json::array(), {0, 0, 0, 1}}));
+  for (const ordered_json& config : {stock, own}) {
+    const auto row = SourceRowWidth(config);
+    ASSERT_TRUE(row.ok()) << row.status();
+    EXPECT_EQ(*row, 128);
+  }
+}
+
 }  // namespace
 }  // namespace mla::runtime
