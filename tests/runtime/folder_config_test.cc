@@ -166,7 +166,8 @@ TEST(FolderConfig, FewerHeadsKnowWhatTheSourceCached) {
   EXPECT_EQ(stock["num_key_value_heads"], 2);
   const ordered_json own = HeadsConfig(source, 128, {even, uneven});
   EXPECT_EQ(own["model_type"], "mlaserve_llama");
-  EXPECT_EQ(own["kv_head_of_query_head"], json({json::array(), {0, 0, 0, 1}}));
+  EXPECT_EQ(own["kv_head_of_query_head"],
+            ordered_json({ordered_json::array(), {0, 0, 0, 1}}));
   for (const ordered_json& config : {stock, own}) {
     const auto row = SourceRowWidth(config);
     ASSERT_TRUE(row.ok()) << row.status();
