@@ -11,10 +11,14 @@ endfunction()
 # Looks past libraries that are built without ThreadSanitizer.
 set(MLA_TSAN_OPTIONS "TSAN_OPTIONS=ignore_noninstrumented_modules=1:suppressions=${PROJECT_SOURCE_DIR}/tests/tsan_suppressions.txt")
 
-# mla_test(NAME x_test LABEL room DEPS ... [SRCS more.cc]): tests/<room>/x_test.cc as one ctest entry.
+# mla_test(NAME x_test LABEL room DEPS ... [SRCS more.cc] [THREADED]): tests/<room>/x_test.cc as one ctest entry.
 # The test finds committed goldens through MLA_TEST_DATA and the full set through MLA_SHARED_GOLDEN.
+# THREADED: it runs threads beside its own. ThreadSanitizer's build makes these tests only.
 function(mla_test)
-  cmake_parse_arguments(ARG "" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;ARGS" ${ARGN})
+  cmake_parse_arguments(ARG "THREADED" "NAME;LABEL;TIMEOUT" "SRCS;DEPS;ARGS" ${ARGN})
+  if(MLA_SANITIZE STREQUAL thread AND NOT ARG_THREADED)
+    return()
+  endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
