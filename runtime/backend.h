@@ -164,6 +164,9 @@ class Backend {
   virtual void Gather(Rows x, absl::Span<const int> rows, Rows y) = 0;
   // Waits for the step and returns rows that the caller may read.
   virtual Rows Read(Rows x) = 0;
+  // Once a device has failed, why, and for good: what ops give is rubbish from
+  // then on. Asked after Read.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
 }  // namespace mla::runtime

@@ -89,6 +89,7 @@ class Engine::Impl {
     RETURN_IF_ERROR(Check(request));
     const auto tokens = static_cast<int64_t>(request.prompt.size());
     MutexLock lock(&mu_);
+    RETURN_IF_ERROR(failure_);
     if (draining_ || stopping_) {
       return absl::UnavailableError("the server is draining");
     }
@@ -136,6 +137,11 @@ class Engine::Impl {
     EngineStats stats = stats_;  // of the last step; the queue may have grown
     FillQueue(stats);
     return stats;
+  }
+
+  absl::Status status() const {
+    MutexLock lock(&mu_);
+    return failure_;
   }
 
   int64_t FlushCache() {
@@ -196,6 +202,10 @@ class Engine::Impl {
 
   void Loop() {
     while (TakeCommands()) {
+      if (const absl::Status failure = status(); !failure.ok()) {
+        EndAll(failure);  // what arrived before everyone knew
+        continue;
+      }
       DropExpired();
       try {
         Step();
@@ -206,9 +216,23 @@ class Engine::Impl {
       }
       PublishStats();
     }
-    while (!live_.empty()) {
-      End(*live_.begin()->second, absl::CancelledError("shutting down"));
+    EndAll(absl::CancelledError("shutting down"));
+  }
+
+  void EndAll(const absl::Status& status) {
+    while (!live_.empty()) End(*live_.begin()->second, status);
+  }
+
+  void Fail(const absl::Status& cause) {
+    const absl::Status failure = absl::UnavailableError(
+        absl::StrCat("the device failed: ", cause.message()));
+    spdlog::error("{}", std::string(failure.message()));
+    {
+      MutexLock lock(&mu_);
+      failure_ = failure;
     }
+    EndAll(failure);
+    options_.on_failure(failure);
   }
 
   // Waits until there is something to do. False: stop.
@@ -312,6 +336,9 @@ class Engine::Impl {
 
     const absl::Time scheduled = absl::Now();
     const Rows logits = model_.Forward(batch);
+    if (const absl::Status status = model_.backend().status(); !status.ok()) {
+      return Fail(status);
+    }
     scheduler_.Commit(plan);
     const absl::Time computed = absl::Now();
     for (size_t i = 0; i < sampled.size(); ++i) {
@@ -491,6 +518,7 @@ class Engine::Impl {
   int64_t queued_tokens_ ABSL_GUARDED_BY(mu_) = 0;
   bool draining_ ABSL_GUARDED_BY(mu_) = false;
   bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  absl::Status failure_ ABSL_GUARDED_BY(mu_);  // the device's; final
   EngineStats stats_ ABSL_GUARDED_BY(mu_);
 
   std::thread thread_;
@@ -541,5 +569,6 @@ bool Engine::WaitIdle(absl::Time deadline) { return impl_->WaitIdle(deadline); }
 int Engine::max_request_tokens() const { return impl_->max_request_tokens(); }
 EngineStats Engine::Stats() const { return impl_->Stats(); }
 int64_t Engine::FlushCache() { return impl_->FlushCache(); }
+absl::Status Engine::status() const { return impl_->status(); }
 
 }  // namespace mla::runtime

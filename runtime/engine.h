@@ -5,14 +5,16 @@
 // Errors:  a request is refused by Submit, and its sink never called, with
 //            INVALID_ARGUMENT    a prompt or parameter that can never run
 //            RESOURCE_EXHAUSTED  the queue is full
-//            UNAVAILABLE         draining
+//            UNAVAILABLE         draining, or the device has failed
 //            ALREADY_EXISTS      a live request has this id
-//          or accepted, and then ends through its sink, whatever happens.
+//          or accepted, and then ends through its sink, whatever happens:
+//          UNAVAILABLE if the device fails.
 // Flow:    server -> [here] -> TokenSink
 #ifndef MLA_RUNTIME_ENGINE_H_
 #define MLA_RUNTIME_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 
@@ -40,6 +42,9 @@ struct EngineOptions {
   int max_step_tokens = 512;  // of one step, prompts and generation together
   int max_queued_requests = 512;
   int64_t max_queued_tokens = int64_t{1} << 20;  // prompt tokens waiting
+  // Called once, by the engine thread, when the device has failed and every
+  // request has ended: nothing will be computed any more.
+  std::function<void(const absl::Status&)> on_failure = [](const auto&) {};
 };
 
 class Engine {
@@ -66,6 +71,8 @@ class Engine {
   EngineStats Stats() const;
   // Drops the cached (unreferenced) blocks; returns how many.
   int64_t FlushCache();
+  // OK, or why the device has failed.
+  absl::Status status() const;
 
  private:
   class Impl;

@@ -50,7 +50,9 @@ class ServingImpl final : public Serving {
 
   bool Drain() override {
     readiness_.Set(Readiness::State::kDraining);
-    absl::SleepFor(absl::Seconds(options_.drain_delay_seconds));
+    // Nobody has to be waited for where nothing is computed any more.
+    if (engine_->status().ok())
+      absl::SleepFor(absl::Seconds(options_.drain_delay_seconds));
     engine_->Drain();
     const absl::Time deadline =
         absl::Now() + absl::Seconds(options_.drain_timeout_seconds);
@@ -155,8 +157,13 @@ class ServingImpl final : public Serving {
   absl::Status StartEngine() {
     metrics_ = std::make_unique<runtime::Metrics>(model_->name);
     scraped_ = metrics_.get();
-    ASSIGN_OR_RETURN(
-        engine_, runtime::Engine::Create(options_.engine, *model_, *metrics_));
+    runtime::EngineOptions engine = options_.engine;
+    engine.on_failure = [this](const absl::Status& why) {
+      readiness_.Set(Readiness::State::kDraining);
+      options_.engine.on_failure(why);
+    };
+    ASSIGN_OR_RETURN(engine_,
+                     runtime::Engine::Create(engine, *model_, *metrics_));
     const runtime::CacheStats cache = engine_->Stats().cache;
     Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
                cache.total_blocks, cache.block_tokens, cache.bytes_per_token);

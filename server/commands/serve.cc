@@ -26,20 +26,25 @@ int Run(const ServeCommand& command) {
   StopSignals& stop = StopSignals::Install();
   signal(SIGPIPE, SIG_IGN);
 
-  auto serving = Serving::Start(command.options, [&] { stop.Arm(); });
+  ServeOptions options = command.options;
+  options.engine.on_failure = [&stop](const absl::Status&) { stop.Stop(); };
+  auto serving = Serving::Start(options, [&] { stop.Arm(); });
   if (!serving.ok()) {
     std::cerr << "mlaserve serve: " << serving.status().message() << "\n";
     return 1;
   }
   stop.Wait();
+  const bool failed = !(*serving)->engine().status().ok();
   const bool all_done = (*serving)->Drain();
-  if (all_done) {
+  if (failed) {
+    Log().error("the device failed, a restart is needed");
+  } else if (all_done) {
     Log().info("drained, every accepted request ended");
   } else {
     Log().warn("drain timed out, the rest is cut off");
   }
   serving->reset();
-  return all_done ? 0 : 1;
+  return all_done && !failed ? 0 : 1;
 }
 
 }  // namespace
@@ -60,6 +65,7 @@ void AddServe(CLI::App& parent, int& exit_code) {
       "Every flag can be set by the environment variable named beside it.\n"
       "SIGTERM or SIGINT drains: health turns NOT_SERVING, new requests are\n"
       "refused with UNAVAILABLE, accepted ones end; exit status 0 if all did.\n"
+      "If the device fails, all end with UNAVAILABLE; exit status 1.\n"
       "A second signal stops at once.\n\n"
       "Example: mlaserve serve --model SmolLM2.gguf --kv-cache-bytes 512M");
   serve->callback([command, &exit_code] { exit_code = Run(*command); });

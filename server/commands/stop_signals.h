@@ -20,6 +20,8 @@ class StopSignals {
   // From now on there is something to drain.
   void Arm() { armed_ = true; }
   void Wait() { first_.WaitForNotification(); }
+  // Ends Wait as the first signal would.
+  void Stop() { first_.Notify(); }
 
  private:
   StopSignals() = default;

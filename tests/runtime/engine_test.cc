@@ -3,13 +3,18 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <thread>
 
+#include "runtime/checkpoint/checkpoint.h"
+#include "runtime/cpu_backend.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
+#include "runtime/weight_reader.h"
 #include "tests/support/engine_fixture.h"
+#include "tests/support/failing_backend.h"
 #include "tests/support/golden_models.h"
 
 namespace mla::runtime {
@@ -316,6 +321,59 @@ TEST(Engine, TimingsAndMetricsAddUp) {
   EXPECT_EQ(c.bytes_per_token,
             f.model.config.num_layers *
                 f.model.config.attention[0].Layout().row_width * 2);
+}
+
+// The model at `path` on a device that fails after so many steps.
+std::unique_ptr<LoadedModel> OnAFailingDevice(const std::string& path,
+                                              int steps) {
+  std::unique_ptr<LoadedModel> loaded =
+      mla::testing::LoadGolden(path, kernels::DType::kBF16);
+  const auto checkpoint = Checkpoint::Open(path);
+  EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
+  auto model = Model::Load(loaded->config, WeightReader(**checkpoint),
+                           std::make_unique<mla::testing::FailingBackend>(
+                               NewCpuBackend(kernels::Isa::kPortable, 1),
+                               std::make_shared<std::atomic<int>>(steps)),
+                           loaded->model->options(), [](double) {});
+  EXPECT_TRUE(model.ok()) << model.status();
+  loaded->model = *std::move(model);
+  return loaded;
+}
+
+// Nothing pretends to go on: who runs and who waits is told at once, and so is
+// who comes.
+TEST(Engine, AFailedDeviceEndsEverything) {
+  EngineFixture f(OnAFailingDevice(Models()[0], 7), 128);
+  std::atomic<int> failures = 0;
+  Notification failed;
+  f.options.on_failure = [&](const absl::Status& why) {
+    EXPECT_TRUE(absl::IsUnavailable(why)) << why;
+    ++failures;
+    failed.Notify();
+  };
+  f.Start();
+  EXPECT_TRUE(f.engine->status().ok());
+  const auto held = SubmitHeld(f, f.MakeRequest("held", 0, 20, 40));
+  held->WaitUntilHeld();
+  std::vector<Sink> sinks = {held};
+  for (int i = 1; i < 6; ++i) {  // two fit the pool, the others wait
+    sinks.push_back(f.Submit(f.MakeRequest(absl::StrCat("r", i), i, 20, 40)));
+  }
+  held->Release();
+  const std::string why = "the device failed: unspecified launch failure";
+  for (const Sink& sink : sinks) {
+    const absl::Status status = sink->Wait();
+    EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+    EXPECT_EQ(status.message(), why);
+    EXPECT_EQ(sink->times_done(), 1);
+  }
+  failed.WaitForNotification();
+  EXPECT_EQ(f.engine->status().message(), why);
+  Request late = f.MakeRequest("late", 9, 20, 4);
+  late.sink = std::make_shared<CollectingSink>();
+  EXPECT_EQ(f.engine->Submit(std::move(late)).message(), why);
+  f.ExpectEmptyPool();
+  EXPECT_EQ(failures, 1);
 }
 
 }  // namespace
