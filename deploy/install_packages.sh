@@ -15,8 +15,8 @@ declare -A packages=(
     libprotobuf-dev libspdlog-dev libssl-dev libutf8proc-dev nlohmann-json3-dev
     prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc"
   [model]="ca-certificates curl python3 python3-pip"
-  [test]="clang-14 clang-format-14 libclang-rt-14-dev libgmock-dev libgtest-dev
-    prometheus python3-venv shellcheck"
+  [test]="clang-14 clang-format-14 libboost-context-dev libclang-rt-14-dev
+    libgmock-dev libgtest-dev prometheus python3-venv shellcheck"
   [runtime]="libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libopenblas0-serial
     libpcre2-8-0
     libprometheus-cpp-core1.0 libprotobuf32 libspdlog1.10 libssl3 libutf8proc2"

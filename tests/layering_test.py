@@ -27,6 +27,11 @@ FILE_FORBIDDEN = {
     "runtime/block_pool.h": r"runtime/(sequence|request|scheduler|engine)",
     "runtime/block_pool.cc": r"runtime/(sequence|request|scheduler|engine)",
 }
+# Kernels are one source for nvcc and for the host: what differs is in one file.
+CUDA_ONLY_IN = {
+    "kernels/cuda/primitives.h": r"\basm\b|__CUDACC__|cuda_host/",
+    "kernels/cuda/launch/": r"<<<|\bcuda[A-Z]\w+\(",
+}
 SOURCE = re.compile(r"\.(h|cc|inc|cu|cuh)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"].*[>"])')
 
@@ -53,12 +58,24 @@ def include_breaches(files):
             where = f"{name}:{number}: {target}:"
             if target.startswith('"'):
                 first = target[1:].split("/")[0]
+                if f"{first}/" == "cuda_host/":
+                    continue  # cuda_breaches looks at it
                 if first not in MAY_INCLUDE[room] and not re.match(r"(absl|prometheus|spdlog|nlohmann|grpcpp)$", first):
                     yield f"{where} {room}/ may not include {first}/"
             if room in FORBIDDEN and re.match(FORBIDDEN[room], target):
                 yield f"{where} no such framework in {room}/"
             if name in FILE_FORBIDDEN and re.search(FILE_FORBIDDEN[name], target):
                 yield f"{where} {name} knows blocks only"
+
+
+def cuda_breaches(files):
+    for name in files:
+        if not name.startswith("kernels/cuda/") or not SOURCE.search(name):
+            continue
+        for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+            for home, words in CUDA_ONLY_IN.items():
+                if re.search(words, line.split("//")[0]) and not name.startswith(home):
+                    yield f"{name}:{number}: only {home} may say that: {line.strip()}"
 
 
 def unregistered_tests(files):
@@ -72,7 +89,7 @@ def unregistered_tests(files):
 
 def main():
     files = [f for f in tracked() if f and (ROOT / f).is_file()]
-    breaches = [*include_breaches(files), *unregistered_tests(files)]
+    breaches = [*include_breaches(files), *cuda_breaches(files), *unregistered_tests(files)]
     print("\n".join(breaches) if breaches else f"{len(files)} files: every include runs one way")
     return 1 if breaches else 0
 

@@ -47,7 +47,8 @@ MLA_SMOLLM2_GGUF=$(deploy/fetch_model.sh)
 export MLA_SMOLLM2_GGUF
 
 step "formatting, layering, scripts"
-sources=$(find kernels runtime server tests -name '*.h' -o -name '*.cc' -o -name '*.inc')
+sources=$(find kernels runtime server tests -name '*.h' -o -name '*.cc' -o -name '*.inc' -o -name '*.cu' \
+  -o -name '*.cuh')
 # shellcheck disable=SC2086
 check clang-format clang-format-14 --dry-run --Werror $sources
 check layering python3 tests/layering_test.py

@@ -1,0 +1,199 @@
+// Tested by tests/cuda/runtime_standins_test.cc.
+#include "cuda_host/runtime_context.h"
+
+#include <utility>
+
+#include "cuda_host/access_trap.h"
+#include "cuda_host/runtime_text.h"
+
+namespace cuda_host {
+namespace {
+
+thread_local cudaError_t last_error = cudaSuccess;
+thread_local int current_device = 0;
+thread_local bool running_work = false;
+
+}  // namespace
+
+int& CurrentDevice() { return current_device; }
+bool& RunningWork() { return running_work; }
+
+bool IsFatal(cudaError_t code) {
+  switch (code) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Context::Context() : queue([this](const Work& work) { Execute(work); }) {
+  InstallAccessTrap();
+}
+
+Context& Context::Get() {
+  static Context* context = new Context;  // outlives every static destructor
+  return *context;
+}
+
+void Context::Reset() {
+  queue.Abandon();
+  queue.SetSeed(1);
+  for (CUstream_st* stream : streams) delete stream;
+  for (CUevent_st* event : events) delete event;
+  for (CUgraph_st* graph : graphs) delete graph;
+  for (CUgraphExec_st* exec : graph_execs) delete exec;
+  streams.clear();
+  events.clear();
+  graphs.clear();
+  graph_execs.clear();
+  null_streams.clear();
+  captures.clear();
+  memory.FreeAll();
+  memory.SetTrap(true);
+  kernels.Reset();
+  settings = {};
+  counters = {};
+  dead = cudaSuccess;
+  message.clear();
+  kernel_error.clear();
+  gemm_error.clear();
+  for (auto* injections : {&call_injections, &launch_injections,
+                           &kernel_injections, &matmul_injections}) {
+    injections->clear();
+  }
+  current_device = 0;
+  last_error = cudaSuccess;
+}
+
+cudaError_t Context::Fail(cudaError_t code, std::string why) {
+  message = std::move(why);
+  return code;
+}
+
+void Context::Die(cudaError_t code) {
+  dead = code;
+  queue.Abandon();
+}
+
+void Context::Execute(const Work& work) {
+  // A host function is host code: device memory is out of its reach.
+  const bool is_host = work.kind == Work::Kind::kHostFunction;
+  if (is_host) memory.Close();
+  running_work = true;
+  try {
+    if (work.kind == Work::Kind::kKernel) {
+      kernels.CountExecuted(work.function);
+      ++counters.launches_executed;
+      if (Due(kernel_injections, "") != 0) {
+        throw Fault(cudaErrorLaunchFailure,
+                    "a failure that the test asked for");
+      }
+    }
+    if (work.run) work.run();
+    if (work.kind == Work::Kind::kKernel) {
+      const std::string broken = memory.BrokenRedzone();
+      if (!broken.empty()) throw Fault(cudaErrorIllegalAddress, broken);
+    }
+  } catch (const Fault& fault) {
+    kernel_error = Text(work.name, ": ", fault.what());
+    message = kernel_error;
+    Die(fault.code());
+  } catch (const std::exception& error) {
+    kernel_error = Text(work.name, ": ", error.what());
+    message = kernel_error;
+    Die(cudaErrorLaunchFailure);
+  }
+  running_work = false;
+  if (is_host) memory.Open();
+}
+
+cudaError_t Context::WaitFor(const TicketPtr& ticket) {
+  if (ticket == nullptr || ticket->done) return dead;
+  memory.Open();
+  queue.RunUntil(ticket);
+  memory.Close();
+  return dead;
+}
+
+cudaError_t Context::WaitForAll() {
+  if (queue.Pending() == 0) return dead;
+  memory.Open();
+  queue.RunAll(current_device);
+  memory.Close();
+  return dead;
+}
+
+cudaError_t Context::Progress() {
+  if (queue.Pending() == 0) return dead;
+  memory.Open();
+  queue.RunSome();
+  memory.Close();
+  return dead;
+}
+
+int Context::Due(std::vector<Injection>& injections,
+                 std::string_view function) {
+  int due = 0;
+  for (auto it = injections.begin(); it != injections.end();) {
+    const bool is_named = it->function.empty() || it->function == function;
+    if (is_named && --it->left == 0) {
+      due = it->code;
+      it = injections.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return due;
+}
+
+cudaError_t Enter(Context& c, const char* name, Needs needs) {
+  if (RunningWork()) {
+    return c.Fail(cudaErrorNotPermitted,
+                  Text(name, ": called by work of a stream, which may not"));
+  }
+  ++c.counters.calls;
+  const auto due =
+      static_cast<cudaError_t>(Context::Due(c.call_injections, name));
+  if (due != cudaSuccess) {
+    if (IsFatal(due)) c.Die(due);
+    return c.Fail(due, Text(name, ": a failure that the test asked for"));
+  }
+  if (needs == Needs::kNothing) return cudaSuccess;
+  if (c.settings.devices == 0) {
+    return c.Fail(cudaErrorNoDevice, Text(name, ": there is no device"));
+  }
+  return c.dead;
+}
+
+cudaError_t Leave(cudaError_t code) {
+  // An answer, not an error.
+  if (code != cudaSuccess && code != cudaErrorNotReady) last_error = code;
+  return code;
+}
+
+}  // namespace cuda_host
+
+extern "C" {
+
+cudaError_t cudaPeekAtLastError(void) {
+  using cuda_host::Context;
+  std::lock_guard<std::recursive_mutex> hold(Context::Get().lock);
+  if (Context::Get().dead != cudaSuccess) return Context::Get().dead;
+  return cuda_host::last_error;
+}
+
+cudaError_t cudaGetLastError(void) {
+  const cudaError_t code = cudaPeekAtLastError();
+  cuda_host::last_error = cudaSuccess;
+  return code;
+}
+
+}  // extern "C"
