@@ -1,0 +1,180 @@
+// The choice of a kernel, and its launch as the backend makes it: device
+// memory, a stream, the runtime's rules about grids and shared memory.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <vector>
+
+#include "cuda_host/attention_case.h"
+#include "kernels/cuda/launch/attention.h"
+#include "kernels/plan/attention_plan.h"
+
+namespace mla::kernels::cuda {
+namespace {
+
+using cuda_host::AttentionCase;
+
+constexpr int kH100 = 227 << 10, kA100 = 163 << 10, kRtx = 99 << 10;
+
+AttentionChoice Choose(const AttnLayout& layout, int packed_rows,
+                       int shared_bytes = kH100, bool f32 = false) {
+  AttentionChoice choice;
+  EXPECT_TRUE(ChooseAttention(layout, f32, packed_rows, shared_bytes, &choice));
+  EXPECT_LE(choice.shared_bytes, shared_bytes);
+  EXPECT_GE(choice.key_dim, layout.key_length());
+  EXPECT_GE(choice.value_dim, layout.value_length());
+  return choice;
+}
+
+TEST(AttentionLaunch, TakesTheSmallestShapeThatHoldsTheLayout) {
+  const AttentionChoice deepseek = Choose(MlaLayout(128, 512, 64), 128);
+  EXPECT_EQ(deepseek.key_dim, 576);
+  EXPECT_EQ(deepseek.value_dim, 512);
+  EXPECT_EQ(deepseek.tile_rows, 64);
+  EXPECT_TRUE(deepseek.values_are_keys);
+  EXPECT_EQ(deepseek.load, RowLoad::kAsync);
+
+  EXPECT_EQ(Choose(MlaLayout(40, 256, 32), 40).key_dim, 320);
+  EXPECT_EQ(Choose(MlaLayout(9, 88, 32), 9).key_dim, 128);
+  const AttentionChoice llama = Choose(GqaLayout(32, 8, 128), 4);
+  EXPECT_EQ(llama.key_dim, 128);
+  EXPECT_EQ(llama.tile_rows, 16);
+  EXPECT_FALSE(llama.values_are_keys);
+}
+
+TEST(AttentionLaunch, TakesWhatTheDeviceHasMemoryFor) {
+  const AttnLayout layout = MlaLayout(128, 512, 64);
+  EXPECT_EQ(Choose(layout, 128, kA100).tile_rows, 64);
+  EXPECT_EQ(Choose(layout, 128, kRtx).tile_rows, 16);
+  AttentionChoice choice;
+  EXPECT_FALSE(ChooseAttention(layout, false, 128, 48 << 10, &choice));
+  EXPECT_FALSE(
+      ChooseAttention(MlaLayout(4, 640, 64), false, 4, kH100, &choice));
+  EXPECT_FALSE(
+      ChooseAttention(MlaLayout(4, 512, 72), false, 4, kH100, &choice));
+}
+
+TEST(AttentionLaunch, GathersWhatIsNotInWholeChunks) {
+  EXPECT_EQ(Choose(MlaLayout(9, 88, 32, /*index_head_dim=*/3), 9).load,
+            RowLoad::kGather);
+  EXPECT_EQ(Choose(MlaLayout(9, 90, 32), 9).load, RowLoad::kGather);
+  EXPECT_EQ(Choose(MlaLayout(9, 88, 32), 9, kH100, true).load,
+            RowLoad::kGather);
+}
+
+// Owns what it copies to the device.
+class Device {
+ public:
+  Device() { EXPECT_EQ(cudaStreamCreate(&stream), cudaSuccess); }
+  ~Device() {
+    for (void* p : owned_) EXPECT_EQ(cudaFree(p), cudaSuccess);
+    EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  }
+  template <class T>
+  T* Allocate(size_t count) {
+    void* p = nullptr;
+    EXPECT_EQ(cudaMalloc(&p, count * sizeof(T)), cudaSuccess);
+    owned_.push_back(p);
+    return static_cast<T*>(p);
+  }
+  template <class T>
+  T* Copy(const std::vector<T>& values) {
+    T* p = Allocate<T>(values.size());
+    EXPECT_EQ(cudaMemcpy(p, values.data(), values.size() * sizeof(T),
+                         cudaMemcpyHostToDevice),
+              cudaSuccess);
+    return p;
+  }
+  template <class T>
+  std::vector<T> Read(const T* p, size_t count) {
+    std::vector<T> values(count);
+    EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+    EXPECT_EQ(
+        cudaMemcpy(values.data(), p, count * sizeof(T), cudaMemcpyDeviceToHost),
+        cudaSuccess);
+    return values;
+  }
+
+  cudaStream_t stream = nullptr;
+
+ private:
+  std::vector<void*> owned_;
+};
+
+void CheckOnDevice(const AttentionCase& c, int packed_rows) {
+  const AttnLayout& layout = c.layout;
+  const AttentionChoice choice =
+      Choose(layout, packed_rows, kH100, c.rows_are_f32);
+  Device device;
+  const int heads = layout.virtual_heads(), dv = layout.value_length();
+  std::vector<int32_t> first_head;
+  for (int g = 0; g <= layout.groups; ++g) {
+    first_head.push_back(layout.FirstHead(g));
+  }
+  AttentionPlanOptions options;
+  options.tile_rows = choice.tile_rows;
+  options.thread_blocks = 4;
+  const AttentionPlan plan = PlanAttention(layout, c.spans, options);
+
+  AttentionArgs args;
+  args.q = device.Copy(c.q);
+  args.q_head_stride = c.q_head_stride();
+  args.q_row_stride = int64_t{heads} * args.q_head_stride;
+  args.cache = device.Copy(c.cache);
+  args.block_tables = device.Copy(c.block_tables);
+  args.block_rows = c.block_rows;
+  args.row_bytes = c.row_bytes();
+  args.block_bytes = int64_t{c.block_rows} * args.row_bytes;
+  args.rows_are_f32 = c.rows_are_f32;
+  std::copy_n(layout.key, 2, args.key);
+  std::copy_n(layout.value, 2, args.value);
+  args.first_head = device.Copy(first_head);
+  args.scale_log2 = static_cast<float>(c.scale * M_LOG2E);
+  args.spans = device.Copy(c.spans);
+  args.virtual_heads = heads;
+  args.work = device.Copy(plan.work);
+  args.work_begin = device.Copy(plan.work_begin);
+  const size_t results = static_cast<size_t>(c.rows) * heads * dv;
+  args.out_f32 = device.Allocate<float>(results);
+  args.out_head_stride = dv;
+  args.out_row_stride = int64_t{heads} * dv;
+  const size_t slots = static_cast<size_t>(plan.slots) * choice.tile_rows;
+  if (slots > 0) {
+    args.partial = device.Allocate<float>(slots * choice.value_dim);
+    args.partial_lse = device.Allocate<float>(slots);
+  }
+  ASSERT_EQ(LaunchAttention(choice, args, options.thread_blocks, device.stream),
+            cudaSuccess);
+  CombineArgs combine{args, nullptr, static_cast<int>(plan.combine.size())};
+  if (combine.num_work > 0) combine.work = device.Copy(plan.combine);
+  ASSERT_EQ(LaunchCombine(choice, combine, device.stream), cudaSuccess);
+  const std::vector<float> found = device.Read<float>(args.out_f32, results);
+  const AttentionCase::Answer answer = c.Solve(/*stored_as_bf16=*/false);
+  for (size_t i = 0; i < results; ++i) {
+    ASSERT_LE(std::fabs(found[i] - answer.value[i]), answer.bound[i]) << i;
+  }
+}
+
+TEST(AttentionLaunch, ComputesEveryShapeOnADevice) {
+  for (const AttnLayout& layout :
+       {MlaLayout(5, 40, 16), MlaLayout(20, 96, 32), MlaLayout(3, 256, 32),
+        MlaLayout(17, 512, 64), MlaLayout(3, 41, 6), GqaLayout(6, 2, 64),
+        GqaLayout(4, 4, 128), GqaLayout(40, 2, 32), GqaLayout(6, 3, 22),
+        GqaLayout(2, 1, 256)}) {
+    AttentionCase c;
+    c.layout = layout;
+    c.Fill({{1, 70}, {2, 299}}, 7);
+    CheckOnDevice(c, 2 * layout.GroupHeads(0));
+    if (HasFailure()) FAIL() << layout.row_width << " elements a row";
+  }
+}
+
+TEST(AttentionLaunch, NothingToCombineLaunchesNothing) {
+  EXPECT_EQ(LaunchCombine(AttentionChoice(), CombineArgs(), nullptr),
+            cudaSuccess);
+  EXPECT_EQ(LaunchAttention(AttentionChoice(), AttentionArgs(), 1, nullptr),
+            cudaErrorInvalidValue);
+}
+
+}  // namespace
+}  // namespace mla::kernels::cuda
