@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <iterator>
 #include <utility>
@@ -70,6 +71,10 @@ const char* FirstWritten(const char* begin, const char* end) {
 }
 
 const char* Bytes(const void* p) { return static_cast<const char*>(p); }
+// The address `bytes` further, which need not be of anything.
+const char* Behind(const void* p, size_t bytes) {
+  return reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(p) + bytes);
+}
 const char* NameOf(MemoryKind kind) {
   return kind == MemoryKind::kDevice ? "device" : "pinned";
 }
@@ -163,7 +168,7 @@ std::string AddressSpace::Check(const void* p, size_t bytes, MemoryKind kind,
 
 bool AddressSpace::Touches(const void* p, size_t bytes) const {
   for (const auto* regions : {&live_, &freed_}) {
-    auto it = regions->lower_bound(Bytes(p) + bytes);
+    auto it = regions->lower_bound(Behind(p, bytes));
     if (it == regions->begin()) continue;
     const Region& r = std::prev(it)->second;
     if (Bytes(p) < r.base + r.bytes) return true;
@@ -173,7 +178,7 @@ bool AddressSpace::Touches(const void* p, size_t bytes) const {
 
 std::string AddressSpace::Describe(const void* p) const {
   for (const auto* regions : {&live_, &freed_}) {
-    auto it = regions->upper_bound(Bytes(p) + 2 * kPage);
+    auto it = regions->upper_bound(Behind(p, 2 * kPage));
     // The nearest region that has the address in its mapping.
     while (it != regions->begin()) {
       const Region& r = std::prev(it)->second;
