@@ -70,7 +70,7 @@ TEST_F(RuntimeStandins, DevicesAreDescribedAsHopper) {
   EXPECT_STRNE(p.name, "");
   EXPECT_EQ(p.major, 9);
   EXPECT_EQ(p.minor, 0);
-  EXPECT_EQ(p.multiProcessorCount, 132);
+  EXPECT_EQ(p.multiProcessorCount, 4);
   EXPECT_EQ(p.totalGlobalMem, size_t{1} << 30);
   EXPECT_EQ(p.sharedMemPerBlockOptin, 227u * 1024);
   int optin = 0;

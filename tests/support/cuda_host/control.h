@@ -43,9 +43,11 @@ void FailKernel(int n);                         // as it runs
 void FailMatmul(int n, cublasStatus_t status);  // as it is enqueued
 
 // ---- what was wrong
-std::string LastMessage();      // with the last call that failed
-std::string LastKernelError();  // with the work that failed as it ran
-std::string LastGemmError();    // with the last cuBLASLt call that failed
+std::string LastMessage();  // with the last call that failed
+// With the work that failed as it ran; CUDA_HOST_LOG in the environment has it
+// printed, too.
+std::string LastKernelError();
+std::string LastGemmError();  // with the last cuBLASLt call that failed
 
 // ---- what happened since the last reset
 struct Counters {

@@ -1,6 +1,8 @@
 // Tested by tests/cuda/runtime_standins_test.cc.
 #include "cuda_host/runtime_context.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <utility>
 
 #include "cuda_host/access_trap.h"
@@ -78,6 +80,14 @@ cudaError_t Context::Fail(cudaError_t code, std::string why) {
   return code;
 }
 
+void Context::NoteKernelError(const std::string& what) {
+  kernel_error = what;
+  message = what;
+  if (std::getenv("CUDA_HOST_LOG") != nullptr) {
+    std::fprintf(stderr, "%s\n", what.c_str());
+  }
+}
+
 void Context::Die(cudaError_t code) {
   dead = code;
   queue.Abandon();
@@ -103,12 +113,10 @@ void Context::Execute(const Work& work) {
       if (!broken.empty()) throw Fault(cudaErrorIllegalAddress, broken);
     }
   } catch (const Fault& fault) {
-    kernel_error = Text(work.name, ": ", fault.what());
-    message = kernel_error;
+    NoteKernelError(Text(work.name, ": ", fault.what()));
     Die(fault.code());
   } catch (const std::exception& error) {
-    kernel_error = Text(work.name, ": ", error.what());
-    message = kernel_error;
+    NoteKernelError(Text(work.name, ": ", error.what()));
     Die(cudaErrorLaunchFailure);
   }
   running_work = false;

@@ -89,6 +89,7 @@ struct Context {
   cudaError_t Fail(cudaError_t code, std::string why);
   // No context survives the code: all work is dropped, all calls fail.
   void Die(cudaError_t code);
+  void NoteKernelError(const std::string& what);
 
   // ---- streams: runtime_streams.cc
   // Null if the handle is none.

@@ -43,6 +43,7 @@ void CheckArguments(Context& c, const std::vector<Argument>& arguments) {
   if (!c.settings.check_arguments) return;
   for (size_t i = 0; i < arguments.size(); ++i) {
     const Argument& argument = arguments[i];
+    if (!argument.is_pointer && !kClearsPadding) continue;
     const char* bytes = static_cast<const char*>(argument.bytes);
     for (size_t at = 0; at + 8 <= argument.size; at += 8) {
       uint64_t word;

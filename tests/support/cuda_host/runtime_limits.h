@@ -8,7 +8,8 @@ namespace cuda_host {
 inline constexpr int kMaxBlockThreads = 1024;
 inline constexpr int kMaxBlock[3] = {1024, 1024, 64};
 inline constexpr int kMaxGrid[3] = {2147483647, 65535, 65535};
-inline constexpr int kMultiprocessors = 132;
+// Fewer than a GPU has: each block that a grid has for one is fibers here.
+inline constexpr int kMultiprocessors = 4;
 // Bytes of shared memory: of any kernel, and of one that asks for more.
 inline constexpr int kSharedPerBlock = 48 * 1024;
 inline constexpr int kSharedPerBlockOptin = 227 * 1024;

@@ -28,6 +28,24 @@ struct Launch {
   std::vector<Argument> arguments;    // live as long as thread_body
 };
 
+// Struct members are looked at for addresses, and what stands between them may
+// be anything: compilers that can clear it do.
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+inline constexpr bool kClearsPadding = true;
+template <typename T>
+void ClearPadding(T& value) {
+  __builtin_clear_padding(&value);
+}
+#define CUDA_HOST_CLEARS_PADDING
+#endif
+#endif
+#ifndef CUDA_HOST_CLEARS_PADDING
+inline constexpr bool kClearsPadding = false;
+template <typename T>
+void ClearPadding(T&) {}
+#endif
+
 // Checks the configuration and enqueues; runtime_api_launch.cc.
 cudaError_t LaunchKernel(const cudaLaunchConfig_t& config, Launch launch);
 
@@ -46,6 +64,7 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config,
   cuda_host::Launch launch;
   launch.function = reinterpret_cast<const void*>(kernel);
   launch.thread_body = [kernel, values] { std::apply(kernel, *values); };
+  std::apply([](auto&... v) { (cuda_host::ClearPadding(v), ...); }, *values);
   std::apply(
       [&](const auto&... v) {
         (launch.arguments.push_back(
