@@ -79,10 +79,12 @@ struct ExpertWeights {
   kernels::RouterArgs router;          // its correction in the backend
 };
 
-// Which expert each row was sent to; [rows, top_k].
-struct Routing {
-  std::vector<int32_t> experts;
-  std::vector<float> weights;
+// Which expert each row was sent to, in the backend's memory: [rows, top_k].
+struct RoutingRows {
+  int rows = 0;
+  int top_k = 0;
+  int32_t* experts = nullptr;
+  float* weights = nullptr;
 };
 
 // Chooses the rows that a query attends to (DeepSeek-V3.2).
@@ -93,11 +95,13 @@ struct IndexerInputs {
   Rows weights;  // [rows, heads]
 };
 
-// The positions that each row's query attends to: [rows, top_k], ascending;
-// where a query sees fewer tokens, those, and rubbish behind.
-struct Selection {
+// The positions that each row's query attends to, in the backend's memory:
+// [rows, top_k], ascending; where a query sees fewer tokens, those, and rubbish
+// behind.
+struct SelectionRows {
+  int rows = 0;
   int top_k = 0;
-  std::vector<int32_t> positions;
+  int32_t* positions = nullptr;
 };
 
 class Backend {
@@ -106,6 +110,10 @@ class Backend {
   virtual std::string Name() const = 0;
 
   // ---- loading
+  // UNIMPLEMENTED if it cannot compute with weights of the type.
+  virtual absl::Status CheckWeights(kernels::DType /*dtype*/) const {
+    return absl::OkStatus();
+  }
   virtual const Matrix* NewMatrix(kernels::DType dtype, int outputs, int inputs,
                                   const RowSource& rows) = 0;
   virtual const float* NewVector(absl::Span<const float> values) = 0;
@@ -119,7 +127,12 @@ class Backend {
   // Bytes that weights and activations take.
   virtual int64_t AllocatedBytes() const = 0;
 
+  // Whether queries, keys, values and probabilities are rounded to bf16.
+  virtual bool rounds_attention() const { return false; }
+
   // ---- the cache: one slab, a block id is valid in every layer
+  // What a cache may take where nobody says; asked when all else is loaded.
+  virtual int64_t DefaultCacheBytes() = 0;
   // RESOURCE_EXHAUSTED if the memory is not there.
   virtual absl::Status AllocateCache(
       absl::Span<const kernels::AttnLayout> layers, kernels::DType dtype,
@@ -131,6 +144,10 @@ class Backend {
   // ---- one step; `batch` stays valid until its logits are read
   virtual void BeginStep(const StepBatch& batch,
                          absl::Span<const Rope> ropes) = 0;
+  // Asked before a step's first op by a caller whose ops, up to Read, are the
+  // same for every batch of as many rows: true if the backend does them itself,
+  // as it saw them before, and only Read is left to call.
+  virtual bool Replay() { return false; }
   virtual void Embed(const Matrix* table, float scale, Rows y) = 0;
   virtual void RmsNorm(Rows x, const float* w, float eps, Rows y) = 0;
   virtual void LayerNorm(Rows x, const float* w, const float* bias, float eps,
@@ -144,11 +161,12 @@ class Backend {
   virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
   // Stores the step's rows; where a row stands for several tokens, adds them.
   virtual void WriteRows(int layer, Rows x) = 0;
-  virtual Selection Select(int layer, const AttentionWeights& w,
-                           const IndexerInputs& indexer) = 0;
+  // Valid until the next one, as routings are.
+  virtual SelectionRows Select(int layer, const AttentionWeights& w,
+                               const IndexerInputs& indexer) = 0;
   // `selection` may be null: a query attends to all rows.
   virtual void Attend(int layer, const AttentionWeights& w,
-                      const Selection* selection, Rows q, Rows out) = 0;
+                      const SelectionRows* selection, Rows q, Rows out) = 0;
   // See kernels/cpu/gating.h.
   virtual void SigmoidMul(Rows x, Rows y) = 0;
   virtual void ScaleBySigmoidDot(Rows a, Rows b, Rows x) = 0;
@@ -158,14 +176,18 @@ class Backend {
   virtual void SiluMul(Rows x, Rows y) = 0;
   virtual void AddScaled(Rows x, float scale, Rows y) = 0;
   // `logits` [rows, experts and identities].
-  virtual Routing Route(Rows logits, const kernels::RouterArgs& router) = 0;
-  virtual void Experts(Rows x, const Routing& routing, const ExpertWeights& w,
-                       Rows y) = 0;
+  virtual RoutingRows Route(Rows logits, const kernels::RouterArgs& router) = 0;
+  virtual void Experts(Rows x, const RoutingRows& routing,
+                       const ExpertWeights& w, Rows y) = 0;
   virtual void Gather(Rows x, absl::Span<const int> rows, Rows y) = 0;
-  // Waits for the step and returns rows that the caller may read.
+  // Waits for the step and returns rows that the caller may read, until the
+  // next call.
   virtual Rows Read(Rows x) = 0;
+  // The same for anything else in the backend's memory, and the way back.
+  virtual void CopyOut(const void* from, size_t bytes, void* to) = 0;
+  virtual void CopyIn(const void* from, size_t bytes, void* to) = 0;
   // Once a device has failed, why, and for good: what ops give is rubbish from
-  // then on. Asked after Read.
+  // then on. Asked after Read, and after loading.
   virtual absl::Status status() const { return absl::OkStatus(); }
 };
 

@@ -154,6 +154,8 @@ class CpuBackend : public Backend {
 
   int64_t AllocatedBytes() const override { return allocated_bytes_; }
 
+  int64_t DefaultCacheBytes() override { return int64_t{1} << 30; }
+
   absl::Status AllocateCache(absl::Span<const kernels::AttnLayout> layers,
                              DType dtype, int block_tokens,
                              int num_blocks) override {
@@ -281,20 +283,18 @@ class CpuBackend : public Backend {
     kernels::WriteRows(cpu_, x, cache.dtype, slots_.data());
   }
 
-  Selection Select(int layer, const AttentionWeights& w,
-                   const IndexerInputs& indexer) override {
+  SelectionRows Select(int layer, const AttentionWeights& w,
+                       const IndexerInputs& indexer) override {
     const kernels::Indexer choose{indexer.heads, indexer.top_k, indexer.queries,
                                   indexer.weights};
-    Selection selection{indexer.top_k, {}};
-    selection.positions.resize(batch_->tokens.size() * indexer.top_k);
+    selected_.resize(batch_->tokens.size() * indexer.top_k);
     kernels::SelectTokens(cpu_, w.layout, choose, layers_[layer], spans_.data(),
-                          static_cast<int>(spans_.size()),
-                          selection.positions.data());
-    return selection;
+                          static_cast<int>(spans_.size()), selected_.data());
+    return {batch_->num_tokens(), indexer.top_k, selected_.data()};
   }
 
-  void Attend(int layer, const AttentionWeights& w, const Selection* selection,
-              Rows q, Rows out) override {
+  void Attend(int layer, const AttentionWeights& w,
+              const SelectionRows* selection, Rows q, Rows out) override {
     const kernels::CacheRows& cache = layers_[layer];
     kernels::AttentionOp op{
         w.layout, w.scale,
@@ -303,7 +303,7 @@ class CpuBackend : public Backend {
     const auto generated = static_cast<int>(generated_.size());
     const auto prompts = static_cast<int>(prompt_.size());
     if (selection != nullptr) {
-      const int32_t* selected = selection->positions.data();
+      const int32_t* selected = selection->positions;
       kernels::AttendDecodeSparse(cpu_, op, selection->top_k, selected, cache,
                                   generated_.data(), generated, q, out);
       kernels::AttendPrefillSparse(cpu_, op, selection->top_k, selected, cache,
@@ -360,21 +360,20 @@ class CpuBackend : public Backend {
     kernels::AddScaled(cpu_, x, scale, y);
   }
 
-  Routing Route(Rows logits, const kernels::RouterArgs& router) override {
-    const size_t pairs = static_cast<size_t>(logits.rows) * router.top_k;
-    Routing routing{std::vector<int32_t>(pairs), std::vector<float>(pairs)};
-    kernels::Route(router, logits, routing.experts.data(),
-                   routing.weights.data());
-    return routing;
+  RoutingRows Route(Rows logits, const kernels::RouterArgs& router) override {
+    chosen_.resize(static_cast<size_t>(logits.rows) * router.top_k);
+    chosen_weights_.resize(chosen_.size());
+    kernels::Route(router, logits, chosen_.data(), chosen_weights_.data());
+    return {logits.rows, router.top_k, chosen_.data(), chosen_weights_.data()};
   }
 
-  void Experts(Rows x, const Routing& routing, const ExpertWeights& w,
+  void Experts(Rows x, const RoutingRows& routing, const ExpertWeights& w,
                Rows y) override {
     std::vector<const PackedMatrix*> gate_up, down;
     for (const Matrix* m : w.gate_up) gate_up.push_back(&Packed(m));
     for (const Matrix* m : w.down) down.push_back(&Packed(m));
-    kernels::RunExperts(cpu_, x, gate_up, down, w.router.top_k,
-                        routing.experts.data(), routing.weights.data(), y);
+    kernels::RunExperts(cpu_, x, gate_up, down, w.router.top_k, routing.experts,
+                        routing.weights, y);
   }
 
   void Gather(Rows x, absl::Span<const int> rows, Rows y) override {
@@ -384,6 +383,12 @@ class CpuBackend : public Backend {
   }
 
   Rows Read(Rows x) override { return x; }
+  void CopyOut(const void* from, size_t bytes, void* to) override {
+    std::memcpy(to, from, bytes);
+  }
+  void CopyIn(const void* from, size_t bytes, void* to) override {
+    std::memcpy(to, from, bytes);
+  }
 
  private:
   PackedMatrix Pack(DType dtype, int outputs, int inputs,
@@ -434,6 +439,8 @@ class CpuBackend : public Backend {
   std::vector<SequenceSpan> spans_;
   std::vector<std::byte*> slots_;
   std::vector<std::byte> newest_rows_;  // of the layer written last
+  std::vector<int32_t> selected_, chosen_;
+  std::vector<float> chosen_weights_;
 };
 
 }  // namespace

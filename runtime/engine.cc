@@ -542,6 +542,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   options.block_tokens = model.config.RoundBlockTokens(options.block_tokens);
   const int64_t block_bytes =
       model.config.BlockBytes(options.kv_dtype, options.block_tokens);
+  if (options.kv_cache_bytes == 0) {
+    options.kv_cache_bytes = model.model->backend().DefaultCacheBytes();
+  }
   const int64_t blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes,
                                            std::numeric_limits<int32_t>::max());
   if (blocks < 1) {

@@ -35,7 +35,7 @@ class Metrics;
 inline constexpr char kQueueBoundPayload[] = "mla.runtime/queue-bound";
 
 struct EngineOptions {
-  int64_t kv_cache_bytes = int64_t{1} << 30;
+  int64_t kv_cache_bytes = 0;  // 0: Backend::DefaultCacheBytes
   kernels::DType kv_dtype = kernels::DType::kBF16;  // or kF32
   int block_tokens = 64;
   int max_running = 64;       // choices computed together

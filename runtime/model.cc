@@ -8,8 +8,31 @@ namespace {
 
 Rows Top(Rows x, int rows) { return x.Slice(0, rows); }
 
-void Tap(ActivationTap* tap, std::string_view name, Rows x) {
-  if (tap != nullptr) tap->OnActivation(name, x);
+void Tap(Backend& b, ActivationTap* tap, std::string_view name, Rows x) {
+  if (tap != nullptr) tap->OnActivation(name, b.Read(x));
+}
+
+void Tap(Backend& b, ActivationTap* tap, std::string_view name,
+         RoutingRows routing) {
+  if (tap == nullptr) return;
+  const size_t pairs = size_t(routing.rows) * routing.top_k;
+  Routing r{std::vector<int32_t>(pairs), std::vector<float>(pairs)};
+  b.CopyOut(routing.experts, pairs * sizeof(int32_t), r.experts.data());
+  b.CopyOut(routing.weights, pairs * sizeof(float), r.weights.data());
+  tap->OnRouting(name, r);
+  b.CopyIn(r.experts.data(), pairs * sizeof(int32_t), routing.experts);
+  b.CopyIn(r.weights.data(), pairs * sizeof(float), routing.weights);
+}
+
+void Tap(Backend& b, ActivationTap* tap, std::string_view name,
+         SelectionRows selection) {
+  if (tap == nullptr) return;
+  Selection s{selection.top_k,
+              std::vector<int32_t>(size_t(selection.rows) * selection.top_k)};
+  const size_t bytes = s.positions.size() * sizeof(int32_t);
+  b.CopyOut(selection.positions, bytes, s.positions.data());
+  tap->OnSelection(name, s);
+  b.CopyIn(s.positions.data(), bytes, selection.positions);
 }
 
 void Norm(Backend& b, const std::vector<NormStep>& steps, Rows x) {
@@ -40,19 +63,20 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
   const int rows = batch.num_tokens();
   const Rows x = Top(hidden_, rows);
+  const int wanted = static_cast<int>(batch.logit_rows.size());
+  const Rows logits = Top(logits_, wanted);
   b.BeginStep(batch, config_.ropes);
+  if (tap == nullptr && b.Replay()) return b.Read(logits);
   b.Embed(embedding_, config_.embedding_scale, x);
-  Tap(tap, "model.embed_tokens", x);
+  Tap(b, tap, "model.embed_tokens", x);
   StepLayers(x, tap);
 
   if (tap != nullptr) {
     const Rows normed = Top(normed_, rows);
     b.RmsNorm(x, final_norm_, config_.norm_eps, normed);
-    Tap(tap, "model.norm", normed);
+    Tap(b, tap, "model.norm", normed);
   }
-  const int wanted = static_cast<int>(batch.logit_rows.size());
   const Rows last = Top(logit_hidden_, wanted);
-  const Rows logits = Top(logits_, wanted);
   b.Gather(x, batch.logit_rows, last);
   b.RmsNorm(last, logit_norm_, config_.norm_eps, last);
   b.Linear(last, lm_head_, logits);
@@ -75,7 +99,7 @@ void Model::StepAttention(const Layer& layer, Rows x, ActivationTap* tap) {
   const Rows branch = Top(branch_, x.rows);
   b.RmsNorm(x, layer.input_norm, config_.norm_eps, normed);
   Attention(layer, normed, branch, tap);
-  Tap(tap, layer.names.attention, branch);
+  Tap(b, tap, layer.names.attention, branch);
   b.AddScaled(branch, config_.residual_scale, x);
 }
 
@@ -95,14 +119,14 @@ void Model::StepLayers(Rows x, ActivationTap* tap) {
     }
     if (layer.mlp.down.w != nullptr) {
       Mlp(layer.mlp, normed, branch);
-      Tap(tap, layer.names.mlp, branch);
+      Tap(b, tap, layer.names.mlp, branch);
     }
     b.AddScaled(branch, config_.residual_scale, x);
     if (shortcut && layer.moe == nullptr) {
       b.AddScaled(Top(shortcut_, x.rows), 1.0f, x);
       shortcut = false;
     }
-    Tap(tap, layer.names.layer, x);
+    Tap(b, tap, layer.names.layer, x);
   }
 }
 
@@ -132,17 +156,17 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
 
   const Rows attended = Top(attended_, x.rows).Columns(0, layer.attended_width);
   const Rows queries = q.Columns(0, layer.query_width);
-  Selection selection;
+  SelectionRows selection;
   if (layer.index_topk > 0) {
     const Rows index = q.Columns(queries.cols, q.cols - queries.cols);
     selection = b.Select(layer.cache_layer, layer.attention,
                          {layer.index_n_heads, layer.index_topk, index, more});
-    if (tap != nullptr) tap->OnSelection(whole.names.attention, selection);
+    Tap(b, tap, whole.names.attention, selection);
   }
   b.Attend(layer.cache_layer, layer.attention,
            layer.index_topk > 0 ? &selection : nullptr, queries, attended);
   if (layer.gates > 0) b.ScaleParts(more, attended);
-  if (tap != nullptr) tap->OnAttended(attended);
+  if (tap != nullptr) tap->OnAttended(b.Read(attended));
   b.Linear(attended, layer.out, y);
 }
 
@@ -193,21 +217,21 @@ void Model::Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
   Backend& b = *backend_;
   const Rows logits = Top(router_logits_, x.rows);
   b.Linear(x, moe.router, logits);
-  Tap(tap, names.router + ".logits", logits);
-  Routing routing = b.Route(logits, moe.experts.router);
-  if (tap != nullptr) tap->OnRouting(names.router, routing);
+  Tap(b, tap, names.router + ".logits", logits);
+  const RoutingRows routing = b.Route(logits, moe.experts.router);
+  Tap(b, tap, names.router, routing);
   b.Experts(x, routing, moe.experts, y);
-  Tap(tap, names.moe + ".experts", y);
+  Tap(b, tap, names.moe + ".experts", y);
   if (moe.shared.down.w != nullptr) {
     const Rows shared = Top(shared_, x.rows);
     Mlp(moe.shared, x, shared);
-    Tap(tap, names.moe + ".shared_experts", shared);
+    Tap(b, tap, names.moe + ".shared_experts", shared);
     b.AddScaled(shared, 1.0f, y);
   }
   if (moe.output_norm != nullptr) {
     b.RmsNorm(y, moe.output_norm, config_.norm_eps, y);
   }
-  Tap(tap, names.moe, y);
+  Tap(b, tap, names.moe, y);
 }
 
 }  // namespace mla::runtime

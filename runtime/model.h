@@ -50,6 +50,16 @@ struct Layer {
   std::unique_ptr<MoeLayer> moe;  // ...null, but for paired layers
 };
 
+// What a tap sees of RoutingRows and SelectionRows, and may change.
+struct Routing {
+  std::vector<int32_t> experts;  // [rows, top_k]
+  std::vector<float> weights;
+};
+struct Selection {
+  int top_k = 0;
+  std::vector<int32_t> positions;  // [rows, top_k]
+};
+
 // Sees intermediate results by their names in transformers, for `verify`.
 class ActivationTap {
  public:

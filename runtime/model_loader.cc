@@ -53,6 +53,7 @@ class ModelLoader {
       progress(static_cast<double>(i) / config_.num_layers);
       ASSIGN_OR_RETURN(Layer layer, LoadLayer(i));
       model_.layers_.push_back(std::move(layer));
+      RETURN_IF_ERROR(backend_.status());
     }
     progress(1.0);
     return absl::OkStatus();
@@ -280,6 +281,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(
   ModelLoader loader(model->config_, reader, options.weights_dtype, *model);
   RETURN_IF_ERROR(loader.Run(progress));
   model->AllocateActivations();
+  RETURN_IF_ERROR(model->backend_->status());
   return model;
 }
 

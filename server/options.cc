@@ -50,10 +50,10 @@ void AddConversionFlags(CLI::App& command, ServeOptions& options) {
 void AddCacheFlags(CLI::App& command, ServeOptions& options) {
   command
       .add_option("--kv-cache-bytes", options.engine.kv_cache_bytes,
-                  "Memory of the latent cache, taken at start: 512M, 4G, ...")
+                  "Memory of the latent cache, taken at start: 512M, 4G, ... "
+                  "[on a CPU 1G, on a GPU nine tenths of what is free]")
       ->transform(CLI::AsSizeValue(/*kb_is_1000=*/false))
       ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
-      ->capture_default_str()
       ->envname("MLA_KV_CACHE_BYTES")
       ->group("Cache");
   AddKvDtypeFlag(command, options.engine.kv_dtype);

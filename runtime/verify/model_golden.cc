@@ -97,11 +97,14 @@ class GoldenTap : public ActivationTap {
 
  private:
   void Add(const std::string& name, const Worst& worst) {
-    const bool gated =
-        absl::StrContains(name, ".mlp") && !absl::EndsWith(name, ".logits");
-    report_.checks.push_back({name, worst.error,
-                              gated ? tolerance_.gated : tolerance_.row,
-                              absl::StrCat("row ", worst.row)});
+    double allowed = tolerance_.row;
+    if (absl::StrContains(name, ".mlp") && !absl::EndsWith(name, ".logits")) {
+      allowed = tolerance_.gated;
+    } else if (absl::StrContains(name, ".self_attn")) {
+      allowed = tolerance_.attention;
+    }
+    report_.checks.push_back(
+        {name, worst.error, allowed, absl::StrCat("row ", worst.row)});
   }
 
   const GoldenFile& golden_;
@@ -244,15 +247,17 @@ int RoundedTensors(const ModelConfig& config) {
 }  // namespace
 
 Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
-                       DType kv_dtype) {
+                       DType kv_dtype, bool rounds_attention) {
   if (weights_dtype == DType::kF32 && kv_dtype == DType::kF32) {
-    return {.row = 1e-4, .gated = 1e-4, .mean = 1e-3};
+    return {.row = 1e-4, .gated = 1e-4, .attention = 1e-4, .mean = 1e-3};
   }
   constexpr double u = 0x1.0p-9;
-  const double rounded = RoundedTensors(config);
+  const double rounded = RoundedTensors(config) + (rounds_attention ? 4 : 0);
   const double layers = config.num_layers;
-  return {.row = 2 * u * rounded * std::sqrt(layers),
-          .gated = 4 * u * rounded * std::sqrt(layers),
+  const double row = 2 * u * rounded * std::sqrt(layers);
+  return {.row = row,
+          .gated = 2 * row,
+          .attention = rounds_attention ? 2 * row : row,
           .mean = 2 * u * std::sqrt(rounded * layers)};
 }
 
@@ -272,13 +277,16 @@ absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,
                        static_cast<int>(longest), options.routing));
   const DType weights = loaded.model->options().weights_dtype;
   const Tolerance tolerance =
-      ToleranceFor(loaded.config, weights, options.kv_dtype);
+      ToleranceFor(loaded.config, weights, options.kv_dtype,
+                   loaded.model->backend().rounds_attention());
   Verifier verifier(golden, *runner, tolerance, loaded.config.vocab_size,
                     report);
   for (const GoldenPrompt& prompt : golden.prompts) {
     verifier.VerifyPrompt(prompt);
+    RETURN_IF_ERROR(loaded.model->backend().status());
   }
   if (golden.perplexity) verifier.VerifyPerplexity(*golden.perplexity);
+  RETURN_IF_ERROR(loaded.model->backend().status());
   if (options.routing != nullptr) {
     const SequenceRunner::Rerouted& rerouted = runner->rerouted();
     report.notes.push_back(absl::StrFormat(

@@ -38,13 +38,17 @@ struct VerifyOptions {
 // all are independent: 2 u sqrt(R L). What leaves a gated network is a product
 // of two that were both off as far as its input was: twice the row's bound,
 // until the residual stream takes it in.
+//
+// A backend that rounds attention's operands rounds four tensors more, queries,
+// keys, values and probabilities, and its attention's output is such a product.
 struct Tolerance {
-  double row = 0;    // of a row's error, relative to its norm
-  double gated = 0;  // the same, of a feed-forward network's output
-  double mean = 0;   // of a mean negative log-likelihood, in nats
+  double row = 0;        // of a row's error, relative to its norm
+  double gated = 0;      // the same, of a feed-forward network's output
+  double attention = 0;  // ...and of attention's
+  double mean = 0;       // of a mean negative log-likelihood, in nats
 };
 Tolerance ToleranceFor(const ModelConfig& config, kernels::DType weights_dtype,
-                       kernels::DType kv_dtype);
+                       kernels::DType kv_dtype, bool rounds_attention);
 
 // Appends the checks of `folder`'s golden.json to the report.
 absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,

@@ -28,6 +28,12 @@ class FailingBackend : public runtime::Backend {
     return real_->Read(x);
   }
   absl::Status status() const override { return status_; }
+  void CopyOut(const void* from, size_t bytes, void* to) override {
+    real_->CopyOut(from, bytes, to);
+  }
+  void CopyIn(const void* from, size_t bytes, void* to) override {
+    real_->CopyIn(from, bytes, to);
+  }
 
   std::string Name() const override { return real_->Name(); }
   const runtime::Matrix* NewMatrix(kernels::DType dtype, int outputs,
@@ -47,6 +53,7 @@ class FailingBackend : public runtime::Backend {
     return real_->NewRows(rows, cols);
   }
   int64_t AllocatedBytes() const override { return real_->AllocatedBytes(); }
+  int64_t DefaultCacheBytes() override { return real_->DefaultCacheBytes(); }
   absl::Status AllocateCache(absl::Span<const kernels::AttnLayout> layers,
                              kernels::DType dtype, int block_tokens,
                              int num_blocks) override {
@@ -84,12 +91,14 @@ class FailingBackend : public runtime::Backend {
     real_->ScaleByPosition(beta, period, x);
   }
   void WriteRows(int layer, Rows x) override { real_->WriteRows(layer, x); }
-  runtime::Selection Select(int layer, const runtime::AttentionWeights& w,
-                            const runtime::IndexerInputs& indexer) override {
+  runtime::SelectionRows Select(
+      int layer, const runtime::AttentionWeights& w,
+      const runtime::IndexerInputs& indexer) override {
     return real_->Select(layer, w, indexer);
   }
   void Attend(int layer, const runtime::AttentionWeights& w,
-              const runtime::Selection* selection, Rows q, Rows out) override {
+              const runtime::SelectionRows* selection, Rows q,
+              Rows out) override {
     real_->Attend(layer, w, selection, q, out);
   }
   void SigmoidMul(Rows x, Rows y) override { real_->SigmoidMul(x, y); }
@@ -104,11 +113,11 @@ class FailingBackend : public runtime::Backend {
   void AddScaled(Rows x, float scale, Rows y) override {
     real_->AddScaled(x, scale, y);
   }
-  runtime::Routing Route(Rows logits,
-                         const kernels::RouterArgs& router) override {
+  runtime::RoutingRows Route(Rows logits,
+                             const kernels::RouterArgs& router) override {
     return real_->Route(logits, router);
   }
-  void Experts(Rows x, const runtime::Routing& routing,
+  void Experts(Rows x, const runtime::RoutingRows& routing,
                const runtime::ExpertWeights& w, Rows y) override {
     real_->Experts(x, routing, w, y);
   }
