@@ -8,8 +8,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/constant_lane.h"
-#include "runtime/cpu_backend.h"
-#include "runtime/cpu_count.h"
 #include "runtime/foreign_config.h"
 #include "runtime/json.h"
 #include "runtime/json_fields.h"
@@ -20,31 +18,6 @@ namespace mla::runtime {
 namespace {
 
 using nlohmann::json;
-
-absl::StatusOr<std::unique_ptr<Backend>> NewBackend(
-    const LoadOptions& options) {
-  const int threads = options.threads > 0 ? options.threads : UsableCpus();
-  if (threads > 1024) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("threads is ", threads, ", must be at most 1024"));
-  }
-  if (options.backend == "cpu") {
-    return NewCpuBackend(kernels::BestIsa(), threads);
-  }
-  std::string known = "cpu";
-  for (kernels::Isa isa : kernels::kAllIsas) {
-    const std::string name = absl::StrCat("cpu-", kernels::Name(isa));
-    absl::StrAppend(&known, ", ", name);
-    if (options.backend != name) continue;
-    if (!kernels::IsSupported(isa)) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("backend '", name, "': this machine cannot run it"));
-    }
-    return NewCpuBackend(isa, threads);
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("backend '", options.backend, "' is not one of ", known));
-}
 
 absl::StatusOr<TextModel> LoadText(const Checkpoint& checkpoint,
                                    const ModelConfig& config) {
@@ -176,7 +149,9 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->chat_template = std::move(text.chat_template);
   RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
   MergeEosIds(*loaded);
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend, NewBackend(options));
+  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
+                   NewBackend(options.backend));
+  RETURN_IF_ERROR(backend->CheckWeights(options.model.weights_dtype));
   ASSIGN_OR_RETURN(
       loaded->model,
       Model::Load(loaded->config, WeightReader(*checkpoint), std::move(backend),

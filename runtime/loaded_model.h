@@ -17,16 +17,14 @@
 #include "runtime/chat/chat_template.h"
 #include "runtime/model.h"
 #include "runtime/model_config.h"
+#include "runtime/new_backend.h"
 #include "runtime/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace mla::runtime {
 
 struct LoadOptions {
-  // "cpu" for the best this machine has, or one Isa: cpu-reference,
-  // cpu-portable, cpu-avx2, cpu-avx512, cpu-avx512-bf16.
-  std::string backend = "cpu";
-  int threads = 0;  // 0: every CPU the process may use
+  BackendOptions backend;
   ModelOptions model;
   Model::Progress progress = [](double) {};
 };

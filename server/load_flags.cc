@@ -30,15 +30,16 @@ void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
   AddDType(command, "--weights-dtype", options.model.weights_dtype,
            "Weights in memory", "MLA_WEIGHTS_DTYPE", "Model");
   command
-      .add_option("--backend", options.backend,
-                  "Where it runs: cpu for the best this machine has, or "
+      .add_option("--backend", options.backend.name,
+                  "Where it runs: auto for a GPU if there is one, else the "
+                  "CPU; cuda; cpu for the best this machine has, or "
                   "cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, "
                   "cpu-avx512-bf16")
       ->capture_default_str()
       ->envname("MLA_BACKEND")
       ->group("Model");
   command
-      .add_option("--threads", options.threads,
+      .add_option("--threads", options.backend.threads,
                   "CPU threads that compute; 0: every CPU the process may use")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()

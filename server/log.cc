@@ -14,6 +14,10 @@ spdlog::logger& Log() {
   return *logger;
 }
 
+void LogToStandardError() {
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("runtime"));
+}
+
 void InitLogging(spdlog::level::level_enum level) {
   Log();
   spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %n %v",

@@ -11,6 +11,10 @@ namespace mla::server {
 
 spdlog::logger& Log();
 
+// Standard output is for results: other rooms' lines go where Log's do. Once,
+// from main.
+void LogToStandardError();
+
 // Sets the pattern above and the level for every room; once, from main.
 void InitLogging(spdlog::level::level_enum level);
 

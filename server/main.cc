@@ -5,8 +5,10 @@
 
 #include "runtime/version.h"
 #include "server/commands/commands.h"
+#include "server/log.h"
 
 int main(int argc, char** argv) {
+  mla::server::LogToStandardError();
   int exit_code = 0;
   CLI::App app("Serves language models with a latent KV cache over gRPC.",
                "mlaserve");

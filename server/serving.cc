@@ -110,10 +110,12 @@ class ServingImpl final : public Serving {
     model_->name = options_.model_name.empty()
                        ? runtime::ModelName(options_.model)
                        : options_.model_name;
-    Log().info("loaded name={} architecture={} parameters={} seconds={:.2f}",
-               model_->name, model_->config.architecture,
-               model_->config.Parameters(),
-               absl::ToDoubleSeconds(absl::Now() - start));
+    Log().info(
+        "loaded name={} architecture={} parameters={} backend='{}' "
+        "seconds={:.2f}",
+        model_->name, model_->config.architecture, model_->config.Parameters(),
+        model_->model->backend().Name(),
+        absl::ToDoubleSeconds(absl::Now() - start));
     return absl::OkStatus();
   }
 
@@ -127,7 +129,7 @@ class ServingImpl final : public Serving {
     convert.spec = *conversion_;
     convert.calibration = options_.calibration;
     convert.type = options_.load.model.weights_dtype;
-    convert.threads = options_.load.threads;
+    convert.threads = options_.load.backend.threads;
     convert.progress = [](const runtime::ConvertProgress& p) {
       Log().info("converting layer={}/{} {}", p.layer, p.layers,
                  p.resumed

@@ -32,6 +32,9 @@ CUDA_ONLY_IN = {
     "kernels/cuda/primitives.h": r"\basm\b|__CUDACC__|cuda_host/",
     "kernels/cuda/launch/": r"<<<|\bcuda[A-Z]\w+\(",
 }
+# The toolkit's headers are in one folder of the runtime, which takes nothing from the CPU's kernels.
+CUDA_BACKEND = "runtime/cuda/"
+TOOLKIT = re.compile(r"<?\"?(cuda_runtime|cublas|nccl)")
 SOURCE = re.compile(r"\.(h|cc|inc|cu|cuh)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"].*[>"])')
 
@@ -64,6 +67,10 @@ def include_breaches(files):
                     yield f"{where} {room}/ may not include {first}/"
             if room in FORBIDDEN and re.match(FORBIDDEN[room], target):
                 yield f"{where} no such framework in {room}/"
+            if not name.startswith(("kernels/cuda/", CUDA_BACKEND)) and TOOLKIT.match(target):
+                yield f"{where} only {CUDA_BACKEND} and kernels/cuda/ may include the toolkit"
+            if name.startswith(CUDA_BACKEND) and re.match(r'"kernels/(cpu|reference)/', target):
+                yield f"{where} the CUDA backend runs nothing on the CPU"
             if name in FILE_FORBIDDEN and re.search(FILE_FORBIDDEN[name], target):
                 yield f"{where} {name} knows blocks only"
 

@@ -77,6 +77,7 @@ class Planner {
   }
 
   void AddTile(CombineWork tile, int visible) {
+    ++plan_.tiles;
     AttentionWork piece{
         tile.span, tile.group, tile.row0, tile.num_rows, options_.first_index,
         visible,   -1};

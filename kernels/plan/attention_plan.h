@@ -34,6 +34,7 @@ struct AttentionPlan {
   std::vector<int32_t> work_begin;        // [thread_blocks + 1]
   std::vector<cuda::CombineWork> combine;
   int slots = 0;  // of partial results
+  int tiles = 0;  // at most so many need combining, however long they are
 };
 
 AttentionPlan PlanAttention(const AttnLayout& layout,

@@ -125,7 +125,7 @@ absl::Status ReportWriter::Write(const runtime::ConvertOptions& convert,
                      runtime::Evaluate(*source, *converted, windows_, threads));
   }
   runtime::LoadOptions load;
-  load.threads = threads;
+  load.backend.threads = threads;
   load.model.weights_dtype =
       report_.dtype == kernels::Name(DType::kF32) ? DType::kF32 : DType::kBF16;
   ASSIGN_OR_RETURN(report_.samples,

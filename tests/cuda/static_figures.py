@@ -44,6 +44,10 @@ KERNELS = {
     "Attention<128,128,16,heads>": dict(shared=38464, threads=128, registers=104, hot=True),
     "Combine<576,512,16>": dict(shared=0, threads=256, registers=64, scalar=True),
 }
+# The other kernels, which wait for memory: registers only, and no spills.
+OTHERS = [ROOT / "kernels/cuda/launch" / name for name in ("cache.cu", "moe.cu", "rows.cu")]
+OTHERS_REGISTERS = 128
+STACK = {"SinusoidsKernel"}  # the range reduction of sin and cos
 INSTRUCTIONS = ("HMMA", "LDSM", "LDGSTS", "BAR", "LDL", "STL")
 
 
@@ -93,6 +97,33 @@ def compile_for(arch, *options):
     return figures
 
 
+def compile_others(arch):
+    """{kernel: figures} of one architecture."""
+    figures = {}
+    for source in OTHERS:
+        done = subprocess.run(
+            [toolkit() / "nvcc", "-std=c++17", "-O3", f"-arch=sm_{arch}", "-Xptxas", "-v", "-cubin",
+             f"-I{ROOT}", "-o", "/dev/null", source], capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(done.stderr)
+        for mangled, stack, spilled, registers in re.findall(
+                r"Compiling entry function '(\S+)' for .*?(\d+) bytes stack frame, (\d+) bytes spill"
+                r" stores.*?Used (\d+) registers", done.stderr, re.S):
+            name = re.search(r"cuda\d+([A-Z]\w*?Kernel)", mangled)[1]
+            copies = figures.setdefault(name, dict(registers=0, spilled=0, stack=0))
+            for key, value in (("registers", registers), ("spilled", spilled), ("stack", stack)):
+                copies[key] = max(copies[key], int(value))
+    return figures
+
+
+def other_breaches(arch, figures):
+    for kernel, f in figures.items():
+        if f["spilled"] > 0 or (f["stack"] > 0 and kernel not in STACK):
+            yield f"sm_{arch} {kernel}: {f['spilled']} bytes spilled, {f['stack']} of stack"
+        if f["registers"] > OTHERS_REGISTERS:
+            yield f"sm_{arch} {kernel}: {f['registers']} registers, at most {OTHERS_REGISTERS} are allowed"
+
+
 def blocks_that_fit(arch, kernel, registers):
     all_registers, all_shared, block_shared, threads = LIMITS[arch]
     k = KERNELS[kernel]
@@ -132,6 +163,7 @@ def main():
     arguments = parser.parse_args()
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         by_arch = dict(zip(LIMITS, pool.map(compile_for, LIMITS)))
+        others = dict(zip(LIMITS, pool.map(compile_others, LIMITS)))
     print("| kernel | sm | registers | spilled bytes | shared bytes | blocks/SM | "
           + " | ".join(INSTRUCTIONS) + " |")
     print("|---|---|" + "---:|" * (4 + len(INSTRUCTIONS)))
@@ -141,7 +173,13 @@ def main():
             row = [f"`{kernel}`", arch, f["registers"], f["spilled"], KERNELS[kernel]["shared"],
                    blocks_that_fit(arch, kernel, f["registers"]) or "does not fit"]
             print("| " + " | ".join(str(x) for x in row + [f[i] for i in INSTRUCTIONS]) + " |")
+    print("\nRegisters of the other kernels, none of which spills:\n")
+    print("| kernel | " + " | ".join(f"sm_{arch}" for arch in others) + " |")
+    print("|---|" + "---:|" * len(others))
+    for kernel in sorted(others["80"]):
+        print(f"| `{kernel}` | " + " | ".join(str(f[kernel]["registers"]) for f in others.values()) + " |")
     broken = [b for arch, figures in by_arch.items() for b in breaches(arch, figures)]
+    broken += [b for arch, figures in others.items() for b in other_breaches(arch, figures)]
     if arguments.check and broken:
         sys.exit("\n".join(broken))
 

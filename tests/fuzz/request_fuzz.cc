@@ -23,7 +23,7 @@ const LoadedModel& Model() {
   static const LoadedModel* const model = [] {
     const char* data = std::getenv("MLA_TEST_DATA");
     mla::runtime::LoadOptions options;
-    options.threads = 1;
+    options.backend.threads = 1;
     auto loaded = LoadedModel::Load(
         std::string(data != nullptr ? data : "tests/golden") + "/models/qwen2",
         options);

@@ -41,7 +41,7 @@ class Copy {
 
 absl::StatusOr<std::unique_ptr<LoadedModel>> Load(const std::string& path) {
   LoadOptions options;
-  options.threads = 1;
+  options.backend.threads = 1;
   options.model.max_step_tokens = 8;
   options.model.max_logit_rows = 2;
   return LoadedModel::Load(path, options);
@@ -99,7 +99,7 @@ TEST(LoadedModel, AGgufGivesWhatItsSourceGives) {
 
 TEST(LoadedModel, UnknownBackendsAndPathsAreNamed) {
   LoadOptions options;
-  options.backend = "tpu";
+  options.backend.name = "tpu";
   const auto status =
       LoadedModel::Load(TestData("models/qwen2"), options).status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));

@@ -42,7 +42,7 @@ TEST(ServeOptions, FlagsArriveWithTheirUnits) {
   EXPECT_EQ(options.load.model.weights_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.kv_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.max_queued_tokens, 7);
-  EXPECT_EQ(options.load.threads, 3);
+  EXPECT_EQ(options.load.backend.threads, 3);
 }
 
 TEST(ServeOptions, TheEnvironmentFillsInAndFlagsWin) {

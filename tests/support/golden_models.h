@@ -39,8 +39,8 @@ inline std::unique_ptr<runtime::LoadedModel> LoadGolden(
     kernels::DType weights_dtype = kernels::DType::kF32,
     const std::string& backend = "cpu") {
   runtime::LoadOptions options;
-  options.backend = backend;
-  options.threads = 2;
+  options.backend.name = backend;
+  options.backend.threads = 2;
   options.model.weights_dtype = weights_dtype;
   auto model = runtime::LoadedModel::Load(path, options);
   EXPECT_TRUE(model.ok()) << path << ": " << model.status();

@@ -24,7 +24,7 @@ inline server::ServeOptions TinyServeOptions(
   server::ServeOptions options;
   options.model = GoldenModelsFolder() + "/" + model;
   options.load.model.weights_dtype = kernels::DType::kF32;
-  options.load.threads = 2;
+  options.load.backend.threads = 2;
   options.engine.kv_dtype = kernels::DType::kF32;
   options.engine.kv_cache_bytes = int64_t{64} << 20;
   options.grpc_listen = "127.0.0.1:0";

@@ -1,0 +1,120 @@
+// Cached rows: where they lie, and the kernels that write and gather them.
+//
+// Writing rounds to the cache's type, bf16 to nearest even, a NaN to a NaN.
+// Gathering does not round what is bf16 already, nor float32 to float32.
+// A warp or a block per row: what a row gets depends on no other.
+#ifndef MLA_KERNELS_CUDA_CACHE_ROWS_CUH_
+#define MLA_KERNELS_CUDA_CACHE_ROWS_CUH_
+
+#include "kernels/cuda/cache_args.h"
+#include "kernels/cuda/primitives.h"
+
+namespace mla::kernels::cuda {
+
+constexpr int kWriteThreads = 256;
+constexpr int kGatherThreads = 256;
+constexpr int kGatherRows = kGatherThreads / 32;  // of a thread block
+
+MLA_DEVICE int64_t CachedRowBytes(const CacheArgs& cache) {
+  return static_cast<int64_t>(cache.row_width) * (cache.rows_are_f32 ? 4 : 2);
+}
+
+MLA_DEVICE int CachedBlockRows(const CacheArgs& cache) {
+  return cache.block_tokens / cache.time_stride;
+}
+
+// The sequence's row with this index, 0 the oldest.
+MLA_DEVICE unsigned char* CachedRow(const CacheArgs& cache,
+                                    const int32_t* block_table, int index) {
+  const int block_rows = CachedBlockRows(cache);
+  return cache.cache + block_table[index / block_rows] * cache.block_bytes +
+         index % block_rows * CachedRowBytes(cache);
+}
+
+MLA_DEVICE float LoadCached(const CacheArgs& cache, const unsigned char* row,
+                            int64_t i) {
+  return cache.rows_are_f32
+             ? reinterpret_cast<const float*>(row)[i]
+             : Bf16ToFloat(reinterpret_cast<const uint16_t*>(row)[i]);
+}
+
+// Returns what a load will give.
+MLA_DEVICE float StoreCached(const CacheArgs& cache, unsigned char* row,
+                             int64_t i, float value) {
+  if (cache.rows_are_f32) {
+    reinterpret_cast<float*>(row)[i] = value;
+    return value;
+  }
+  const uint16_t rounded = FloatToBf16(value);
+  reinterpret_cast<uint16_t*>(row)[i] = rounded;
+  return Bf16ToFloat(rounded);
+}
+
+// Grid: a block of kWriteThreads for each row of x.
+__global__ void __launch_bounds__(kWriteThreads)
+    WriteRowsKernel(const __grid_constant__ WriteRowsArgs args) {
+  const CacheArgs& cache = args.cache;
+  const auto row = static_cast<int64_t>(blockIdx.x);
+  const int block = args.blocks[row];
+  if (block < 0) return;
+  unsigned char* to =
+      cache.cache + block * cache.block_bytes +
+      args.positions[row] % cache.block_tokens * CachedRowBytes(cache);
+  const float* x = args.x.data + row * static_cast<int64_t>(args.x.stride);
+  for (int c = static_cast<int>(threadIdx.x); c < cache.row_width;
+       c += kWriteThreads) {
+    StoreCached(cache, to, c, x[c]);
+  }
+}
+
+// One element of a piece: `from` of the cached row, or zero.
+MLA_DEVICE void GatherElement(const GatherRowsArgs& args,
+                              const unsigned char* row, bool is_there,
+                              int64_t from, int64_t to) {
+  if (args.y != nullptr && !args.cache.rows_are_f32) {
+    args.y[to] = is_there ? reinterpret_cast<const uint16_t*>(row)[from]
+                          : static_cast<uint16_t>(0);
+    return;
+  }
+  const float value = is_there ? LoadCached(args.cache, row, from) : 0.0f;
+  if (args.y != nullptr) {
+    args.y[to] = FloatToBf16(value);
+  } else {
+    args.y_f32[to] = value;
+  }
+}
+
+// A warp per row: eight elements (16 bytes) at a time where kChunks, which
+// needs bf16 on both sides and everything in multiples of eight.
+// Grid: a block of kGatherThreads for each kGatherRows rows.
+template <bool kChunks>
+__global__ void __launch_bounds__(kGatherThreads)
+    GatherRowsKernel(const __grid_constant__ GatherRowsArgs args) {
+  constexpr int kStep = kChunks ? 8 : 1;
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kGatherRows +
+                    static_cast<int>(threadIdx.x) / 32;
+  if (i >= args.count) return;
+  const unsigned char* row =
+      CachedRow(args.cache, args.block_table, args.first + static_cast<int>(i));
+  const int steps = args.padded / kStep;  // of a piece
+  for (int s = static_cast<int>(threadIdx.x) % 32; s < args.pieces * steps;
+       s += 32) {
+    const int64_t piece = s / steps;
+    const int at = s % steps * kStep;
+    const bool is_there = at < args.slice.length;
+    const int64_t from =
+        args.slice.offset + piece * args.slice.group_stride + at;
+    const int64_t to = i * args.y_row_stride + piece * args.y_piece_stride + at;
+    if constexpr (kChunks) {
+      *reinterpret_cast<uint4*>(args.y + to) =
+          is_there ? *reinterpret_cast<const uint4*>(row + from * 2)
+                   : make_uint4(0, 0, 0, 0);
+    } else {
+      GatherElement(args, row, is_there, from, to);
+    }
+  }
+}
+
+}  // namespace mla::kernels::cuda
+
+#endif  // MLA_KERNELS_CUDA_CACHE_ROWS_CUH_

@@ -1,0 +1,116 @@
+// Tested by tests/cuda/model_golden_test.cc.
+#include "runtime/cuda/experts.h"
+
+#include <vector>
+
+#include "runtime/cuda/weights.h"
+
+namespace mla::runtime {
+namespace {
+
+using kernels::cuda::ExpertTile;
+
+const DeviceMatrix& Of(const Matrix* m) {
+  return static_cast<const DeviceMatrix&>(*m);
+}
+
+}  // namespace
+
+CudaExperts::CudaExperts(Device& device)
+    : device_(device),
+      experts_(device),
+      weights_(device),
+      position_(device),
+      tiles_(device),
+      sorted_(device),
+      activated_(device),
+      projected_(device),
+      results_(device) {}
+
+CudaExperts::Pointers* CudaExperts::PointersOf(const ExpertWeights& w) {
+  std::unique_ptr<Pointers>& known = known_[&w];
+  if (known != nullptr) return known.get();
+  known = std::make_unique<Pointers>(device_);
+  const auto fill = [&](const std::vector<const Matrix*>& matrices,
+                        DeviceBuffer& to) {
+    std::vector<const uint16_t*> pointers;
+    for (const Matrix* m : matrices) {
+      pointers.push_back(Of(m).memory.data<const uint16_t>());
+    }
+    auto* device = to.Reserve<const uint16_t*>(pointers.size());
+    if (device == nullptr) return;
+    device_.Synchronize();
+    device_.Check(
+        cudaMemcpy(device, pointers.data(), pointers.size() * sizeof(*device),
+                   cudaMemcpyHostToDevice),
+        "cudaMemcpy of experts' addresses");
+  };
+  fill(w.gate_up, known->gate_up);
+  fill(w.down, known->down);
+  return known.get();
+}
+
+RoutingRows CudaExperts::Route(Rows logits, const kernels::RouterArgs& router) {
+  const size_t pairs = static_cast<size_t>(logits.rows) * router.top_k;
+  RoutingRows routing{logits.rows, router.top_k,
+                      experts_.Reserve<int32_t>(pairs),
+                      weights_.Reserve<float>(pairs)};
+  if (!device_.ok()) return routing;
+  device_.Check(
+      kernels::cuda::LaunchRoute(
+          {logits, router, routing.experts, routing.weights}, device_.stream()),
+      "routing");
+  return routing;
+}
+
+void CudaExperts::Run(Rows x, const RoutingRows& routing,
+                      const ExpertWeights& w, Rows y) {
+  if (!device_.ok()) return;
+  const cudaStream_t stream = device_.stream();
+  const DeviceMatrix& gate_up = Of(w.gate_up[0]);
+  const DeviceMatrix& down = Of(w.down[0]);
+  const int pairs = routing.rows * routing.top_k;
+  const auto experts = static_cast<int32_t>(w.gate_up.size());
+  constexpr int kTile = kernels::cuda::kExpertTileRows;
+  const int tiles = kernels::cuda::MaxExpertTiles(pairs, experts, kTile);
+  auto* position = position_.Reserve<int32_t>(pairs);
+  auto* tile = tiles_.Reserve<ExpertTile>(tiles);
+  auto* sorted = sorted_.Reserve<uint16_t>(size_t(pairs) * gate_up.stride);
+  auto* activated = activated_.Reserve<uint16_t>(size_t(pairs) * down.stride);
+  auto* projected = projected_.Reserve<float>(size_t(pairs) * gate_up.outputs);
+  auto* results = results_.Reserve<float>(size_t(pairs) * down.outputs);
+  Pointers* pointers = PointersOf(w);
+  if (!device_.ok()) return;
+
+  device_.Check(kernels::cuda::LaunchSort({routing.experts, pairs, experts,
+                                           kTile, position, tile, tiles},
+                                          stream),
+                "sort of experts' rows");
+  device_.Check(
+      kernels::cuda::LaunchSpread(
+          {x, routing.top_k, position, sorted, gate_up.stride}, stream),
+      "spread of experts' rows");
+  device_.Check(kernels::cuda::LaunchExpertGemm(
+                    {sorted, gate_up.stride,
+                     pointers->gate_up.data<const uint16_t*>(), gate_up.stride,
+                     gate_up.outputs, gate_up.inputs, tile, tiles, projected},
+                    stream),
+                "experts' gates");
+  const Rows gates{projected, pairs, gate_up.outputs,
+                   static_cast<size_t>(gate_up.outputs)};
+  device_.Check(kernels::cuda::LaunchExpertActivate(
+                    {gates, activated, down.stride}, stream),
+                "experts' activation");
+  device_.Check(
+      kernels::cuda::LaunchExpertGemm(
+          {activated, down.stride, pointers->down.data<const uint16_t*>(),
+           down.stride, down.outputs, down.inputs, tile, tiles, results},
+          stream),
+      "experts' outputs");
+  device_.Check(
+      kernels::cuda::LaunchExpertSum(
+          {x, y, routing.top_k, position, routing.weights, results}, stream),
+      "sum of experts");
+}
+
+}  // namespace mla::runtime

@@ -1,0 +1,61 @@
+// Every model family against transformers' recorded outputs, through the whole
+// CUDA backend executed on the host.
+#include <gtest/gtest.h>
+
+#include "cuda_host/control.h"
+#include "runtime/verify/model_golden.h"
+#include "tests/support/cuda_host/golden_on_host.h"
+
+namespace mla::runtime {
+namespace {
+
+using kernels::DType;
+
+class ModelGoldenCuda : public ::testing::TestWithParam<const char*> {
+ protected:
+  ModelGoldenCuda() {
+    cuda_host::ResetDevice();
+    // model_steps_cuda_test has it on; it takes half of the time.
+    cuda_host::SetHostAccessTrap(false);
+  }
+};
+
+TEST_P(ModelGoldenCuda, StaysWithinItsRounding) {
+  for (const std::string& path : mla::testing::GoldenModels({GetParam()})) {
+    auto model = mla::testing::LoadOnHost(path);
+    ASSERT_NE(model, nullptr);
+    std::unique_ptr<LoadedModel> in_float;
+    VerifyOptions options{DType::kBF16, 16};
+    if (model->config.Chooses()) {
+      in_float = mla::testing::LoadGolden(path, DType::kF32, "cpu");
+      options.routing = in_float->model.get();
+    }
+    Report report;
+    const absl::Status status =
+        VerifyModelGolden(*model, path, options, report);
+    ASSERT_TRUE(status.ok()) << status;
+    ASSERT_TRUE(model->model->backend().status().ok())
+        << model->model->backend().status() << cuda_host::LastMessage()
+        << cuda_host::LastKernelError() << cuda_host::LastGemmError();
+    EXPECT_GE(report.checks.size(), 18u);
+    for (const Check& check : report.checks) {
+      EXPECT_TRUE(check.passed())
+          << check.name << ": error " << check.error << ", bound "
+          << check.bound << ", " << check.detail;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, ModelGoldenCuda,
+    ::testing::Values("llama_gqa_tied", "llama_f16_sharded", "qwen2", "qwen3",
+                      "mixtral", "deepseek_v2_lite", "deepseek_v2_full",
+                      "deepseek_v3", "deepseek_v3_dense", "deepseek_v3_fp8",
+                      "deepseek_v3_halfrope_bias", "deepseek_v3_real_dims",
+                      "deepseek_v32_dense_range", "deepseek_v32_sparse",
+                      "kimi_k2", "minicpm3", "glm4_moe_lite", "longcat_flash",
+                      "mistral4", "axk1", "youtu"),
+    [](const auto& info) { return std::string(info.param); });
+
+}  // namespace
+}  // namespace mla::runtime

@@ -1,0 +1,33 @@
+// Golden models in the CUDA backend on the host, with sizes that make small
+// models go through everything that large ones do.
+#ifndef MLA_TESTS_SUPPORT_CUDA_HOST_GOLDEN_ON_HOST_H_
+#define MLA_TESTS_SUPPORT_CUDA_HOST_GOLDEN_ON_HOST_H_
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "tests/support/golden_models.h"
+
+namespace mla::testing {
+
+inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
+                                                        bool record = true) {
+  runtime::LoadOptions options;
+  options.backend.name = "cuda-host";
+  options.backend.cuda.generated_rows = 4;
+  options.backend.cuda.prompt_rows = 16;
+  options.backend.cuda.built_rows = 32;
+  options.backend.cuda.thread_blocks = 3;
+  options.backend.cuda.record = record;
+  options.model.max_step_tokens = 24;
+  options.model.max_logit_rows = 24;
+  auto model = runtime::LoadedModel::Load(path, options);
+  EXPECT_TRUE(model.ok()) << path << ": " << model.status();
+  return model.ok() ? *std::move(model) : nullptr;
+}
+
+}  // namespace mla::testing
+
+#endif  // MLA_TESTS_SUPPORT_CUDA_HOST_GOLDEN_ON_HOST_H_
