@@ -5,22 +5,21 @@ set(MLA_CUDA_ROOT /usr/local/cuda CACHE PATH "Toolkit: bin/nvcc, include, lib or
 set(MLA_CUDA_ARCHITECTURES 80 90a 100 120 CACHE STRING "As nvcc's sm_..; 80-virtual: PTX, which drivers compile")
 
 set(MLA_CUDA_LAUNCHERS attention.cu cache.cu moe.cu rows.cu)
-list(TRANSFORM MLA_CUDA_LAUNCHERS PREPEND ${PROJECT_SOURCE_DIR}/kernels/cuda/launch/)
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MLA_ROOT)
+list(TRANSFORM MLA_CUDA_LAUNCHERS PREPEND ${MLA_ROOT}/kernels/cuda/launch/)
 set(MLA_CUDA_BACKEND attention.cc attention_plans.cc built_rows.cc cuda_backend.cc device.cc experts.cc gemm.cc
   recorder.cc step.cc step_arena.cc weights.cc)
-list(TRANSFORM MLA_CUDA_BACKEND PREPEND ${PROJECT_SOURCE_DIR}/runtime/cuda/)
+list(TRANSFORM MLA_CUDA_BACKEND PREPEND ${MLA_ROOT}/runtime/cuda/)
 
-# mla_cuda_backend(NAME x ROOT toolkit ARCHITECTURES ...): the backend as an object library, whose objects stand in
-# for runtime/cuda/no_cuda.cc wherever it is linked.
-function(mla_cuda_backend)
+# mla_cuda_kernels(NAME x ROOT toolkit ARCHITECTURES ...): the kernels and their launchers, with the toolkit's headers
+# and runtime.
+function(mla_cuda_kernels)
   cmake_parse_arguments(ARG "" "NAME;ROOT" "ARCHITECTURES" ${ARGN})
   find_program(${ARG_NAME}_NVCC nvcc HINTS ${ARG_ROOT}/bin NO_CACHE)
-  find_file(${ARG_NAME}_CUBLASLT NAMES libcublasLt.so libcublasLt.so.13 libcublasLt.so.12
-    HINTS ${ARG_ROOT} PATH_SUFFIXES lib64 lib NO_CACHE)
   find_file(${ARG_NAME}_CUDART NAMES libcudart_static.a HINTS ${ARG_ROOT} PATH_SUFFIXES lib64 lib NO_CACHE)
-  foreach(part NVCC CUBLASLT CUDART)
+  foreach(part NVCC CUDART)
     if(NOT ${ARG_NAME}_${part})
-      message(FATAL_ERROR "CUDA: ${part} is not in ${ARG_ROOT}; set MLA_CUDA_ROOT to a toolkit")
+      message(FATAL_ERROR "CUDA: ${part} is not in '${ARG_ROOT}'; set MLA_CUDA_ROOT to a toolkit")
     endif()
   endforeach()
   set(codes)
@@ -36,16 +35,28 @@ function(mla_cuda_backend)
     cmake_path(GET source STEM stem)
     set(object ${CMAKE_CURRENT_BINARY_DIR}/${ARG_NAME}_${stem}.o)
     add_custom_command(OUTPUT ${object}
-      COMMAND ${${ARG_NAME}_NVCC} -std=c++17 -O3 -ccbin ${CMAKE_CXX_COMPILER} ${codes} -I${PROJECT_SOURCE_DIR}
+      COMMAND ${${ARG_NAME}_NVCC} -std=c++17 -O3 -ccbin ${CMAKE_CXX_COMPILER} ${codes} -I${MLA_ROOT}
         -MD -MF ${object}.d -MT ${object} -c -o ${object} ${source}
       DEPENDS ${source} DEPFILE ${object}.d VERBATIM COMMENT "Building CUDA object ${ARG_NAME}_${stem}.o")
     list(APPEND objects ${object})
   endforeach()
-  add_library(${ARG_NAME}_kernels STATIC ${objects})
-  set_target_properties(${ARG_NAME}_kernels PROPERTIES LINKER_LANGUAGE CXX)
+  add_library(${ARG_NAME} STATIC ${objects})
+  set_target_properties(${ARG_NAME} PROPERTIES LINKER_LANGUAGE CXX)
+  target_include_directories(${ARG_NAME} SYSTEM INTERFACE ${ARG_ROOT}/include)
+  target_link_libraries(${ARG_NAME} PUBLIC ${${ARG_NAME}_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+endfunction()
+
+# mla_cuda_backend(NAME x ROOT toolkit ARCHITECTURES ...): the backend as an object library, whose objects stand in
+# for runtime/cuda/no_cuda.cc wherever it is linked.
+function(mla_cuda_backend)
+  cmake_parse_arguments(ARG "" "NAME;ROOT" "ARCHITECTURES" ${ARGN})
+  mla_cuda_kernels(NAME ${ARG_NAME}_kernels ROOT ${ARG_ROOT} ARCHITECTURES ${ARG_ARCHITECTURES})
+  find_file(${ARG_NAME}_CUBLASLT NAMES libcublasLt.so libcublasLt.so.13 libcublasLt.so.12
+    HINTS ${ARG_ROOT} PATH_SUFFIXES lib64 lib NO_CACHE)
+  if(NOT ${ARG_NAME}_CUBLASLT)
+    message(FATAL_ERROR "CUDA: cuBLASLt is not in '${ARG_ROOT}'; set MLA_CUDA_ROOT to a toolkit")
+  endif()
   add_library(${ARG_NAME} OBJECT ${MLA_CUDA_BACKEND})
-  target_include_directories(${ARG_NAME} SYSTEM PRIVATE ${ARG_ROOT}/include)
-  target_include_directories(${ARG_NAME} PRIVATE ${PROJECT_SOURCE_DIR})
-  target_link_libraries(${ARG_NAME} PUBLIC ${ARG_NAME}_kernels mla_kernels ${${ARG_NAME}_CUBLASLT}
-    ${${ARG_NAME}_CUDART} Threads::Threads ${CMAKE_DL_LIBS} rt)
+  target_include_directories(${ARG_NAME} PRIVATE ${MLA_ROOT})
+  target_link_libraries(${ARG_NAME} PUBLIC ${ARG_NAME}_kernels mla_kernels ${${ARG_NAME}_CUBLASLT})
 endfunction()

@@ -52,7 +52,7 @@ sources=$(find kernels runtime server tests -name '*.h' -o -name '*.cc' -o -name
 # shellcheck disable=SC2086
 check clang-format clang-format-14 --dry-run --Werror $sources
 check layering python3 tests/layering_test.py
-check shellcheck shellcheck deploy/*.sh tests/*.sh tests/bench/*.sh .ci/run
+check shellcheck shellcheck deploy/*.sh tests/*.sh tests/bench/*.sh tests/gpu/*.sh .ci/run
 
 # quietly COMMAND...: its last words, or all of them if it fails.
 quietly() {

@@ -185,8 +185,10 @@ struct Gather {
       args.padded = padded;
       EXPECT_EQ(LaunchGatherRows(args, nullptr), cudaSuccess);
       const Bytes bytes = ToHost(y, expected.size());
-      EXPECT_EQ(cuda_host::ExecutedLaunches("GatherRowsKernel<true>"),
-                in_chunks ? 1 : 0);
+      if (cuda_host::kCounts) {
+        EXPECT_EQ(cuda_host::ExecutedLaunches("GatherRowsKernel<true>"),
+                  in_chunks ? 1 : 0);
+      }
       return bytes;
     });
     EXPECT_TRUE(WithOneNan(found, out) == WithOneNan(expected, out));

@@ -19,6 +19,9 @@
 
 namespace cuda_host {
 
+// False where tests run on a GPU (tests/gpu/device).
+inline constexpr bool kCounts = true;
+
 void ResetDevice();
 
 // ---- settings

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "runtime/cuda/cuda_backend.h"
 #include "tests/support/golden_models.h"
 
 namespace mla::testing {
@@ -15,7 +16,7 @@ namespace mla::testing {
 inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
                                                         bool record = true) {
   runtime::LoadOptions options;
-  options.backend.name = "cuda-host";
+  options.backend.name = runtime::kCudaBackendName;
   options.backend.cuda.generated_rows = 4;
   options.backend.cuda.prompt_rows = 16;
   options.backend.cuda.built_rows = 32;
