@@ -225,6 +225,43 @@ TEST_F(Gemms, AFailureIsTheDevices) {
               HasSubstr("CUBLAS_STATUS_EXECUTION_FAILED"));
 }
 
+// ---- weights
+
+TEST_F(BackendParts, WeightsArePaddedAndConvertedByAllThreads) {
+  for (const DType type : {DType::kBF16, DType::kF32}) {
+    DeviceMatrix m(*device_);
+    m.dtype = type;
+    m.count = 2;
+    m.outputs = 1024;
+    m.inputs = 701;
+    WeightUploader(*device_).Fill(
+        [](int row, float* dst) {  // what bf16 holds
+          for (int i = 0; i < 701; ++i) dst[i] = row % 61 + (i % 3) * 64;
+        },
+        m);
+    ASSERT_TRUE(device_->ok()) << device_->status();
+    EXPECT_EQ(m.stride, 704);
+    EXPECT_EQ(m.matrix_elements(), 1024 * 704);
+    const size_t count = size_t{2048} * 704;
+    std::vector<float> found;
+    if (type == DType::kF32) {
+      found = Download(m.memory.data<float>(), count);
+    } else {
+      for (const uint16_t x : Download(m.memory.data<uint16_t>(), count)) {
+        found.push_back(kernels::FromBF16(x));
+      }
+    }
+    int wrong = 0;
+    for (size_t i = 0; i < count; ++i) {
+      const int row = static_cast<int>(i / 704),
+                col = static_cast<int>(i % 704);
+      const float expected = row % 61 + (col % 3) * 64;
+      wrong += found[i] != (col < 701 ? expected : 0.0f);
+    }
+    EXPECT_EQ(wrong, 0);
+  }
+}
+
 // ---- a step's arrays
 
 TEST_F(BackendParts, ArraysArriveWhereTheyWereAdded) {
