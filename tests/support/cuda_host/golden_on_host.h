@@ -14,7 +14,8 @@
 namespace mla::testing {
 
 inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
-                                                        bool record = true) {
+                                                        bool record = true,
+                                                        int step_tokens = 24) {
   runtime::LoadOptions options;
   options.backend.name = runtime::kCudaBackendName;
   options.backend.cuda.generated_rows = 4;
@@ -22,8 +23,8 @@ inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
   options.backend.cuda.built_rows = 32;
   options.backend.cuda.thread_blocks = 3;
   options.backend.cuda.record = record;
-  options.model.max_step_tokens = 24;
-  options.model.max_logit_rows = 24;
+  options.model.max_step_tokens = step_tokens;
+  options.model.max_logit_rows = step_tokens;
   auto model = runtime::LoadedModel::Load(path, options);
   EXPECT_TRUE(model.ok()) << path << ": " << model.status();
   return model.ok() ? *std::move(model) : nullptr;
