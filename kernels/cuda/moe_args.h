@@ -38,7 +38,7 @@ struct SortArgs {
   int32_t tile_rows = 16;
   int32_t* position = nullptr;  // [pairs]: where among the sorted rows; -1: not
   ExpertTile* tiles = nullptr;  // [max_tiles], those without rows at the end
-  int32_t max_tiles = 0;        // MaxTiles(...) at least
+  int32_t max_tiles = 0;        // MaxExpertTiles at least
 };
 // An upper bound on the tiles of any routing.
 inline int32_t MaxExpertTiles(int32_t pairs, int32_t experts,

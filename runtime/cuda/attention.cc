@@ -1,4 +1,4 @@
-// Tested by tests/cuda/model_golden_test.cc and layouts_test.cc.
+// Tested by tests/cuda/model_golden_cuda_test.cc and layouts_cuda_test.py.
 #include "runtime/cuda/attention.h"
 
 #include <algorithm>

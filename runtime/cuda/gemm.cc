@@ -1,4 +1,4 @@
-// Tested by tests/cuda/gemm_test.cc.
+// Tested by tests/cuda/backend_parts_test.cc.
 //
 // cuBLASLt's matrices stand in columns: rows of ours are columns of its, so it
 // is asked for y^T = w x^T, w transposed as it lies.

@@ -1,4 +1,4 @@
-// Tested by tests/cuda/recorder_test.cc.
+// Tested by tests/cuda/backend_parts_test.cc.
 #include "runtime/cuda/recorder.h"
 
 namespace mla::runtime {

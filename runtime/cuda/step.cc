@@ -1,4 +1,4 @@
-// Tested by tests/cuda/model_golden_test.cc.
+// Tested by tests/cuda/model_golden_cuda_test.cc and model_steps_cuda_test.cc.
 #include "runtime/cuda/step.h"
 
 #include <algorithm>

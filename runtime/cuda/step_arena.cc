@@ -1,4 +1,4 @@
-// Tested by tests/cuda/step_arena_test.cc.
+// Tested by tests/cuda/backend_parts_test.cc.
 #include "runtime/cuda/step_arena.h"
 
 namespace mla::runtime {

@@ -1,4 +1,4 @@
-// Tested by tests/cuda/backend_ops_test.cc.
+// Tested by tests/cuda/backend_parts_test.cc.
 #include "runtime/cuda/weights.h"
 
 #include <algorithm>
