@@ -7,7 +7,6 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "runtime/loaded_model.h"
@@ -54,8 +53,8 @@ absl::StatusOr<runtime::Report> Verify(const VerifyCommandOptions& options) {
     if (loaded->config.Chooses() && !in_float_already) {
       runtime::LoadOptions load = options.load;
       load.model.weights_dtype = kernels::DType::kF32;
-      if (!absl::StartsWith(load.backend.name, "cpu")) {
-        load.backend.name = "cpu";  // GPUs compute in bf16
+      if (!loaded->model->backend().CheckWeights(kernels::DType::kF32).ok()) {
+        load.backend.name = "cpu";
       }
       ASSIGN_OR_RETURN(in_float, runtime::LoadedModel::Load(model, load));
       verify.routing = in_float->model.get();
