@@ -28,13 +28,6 @@ inline int SortWarps(int pairs, int experts) {
   return warps;
 }
 
-MLA_DEVICE int BitsSet(uint32_t x) {
-  x -= x >> 1 & 0x55555555u;
-  x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
-  x = (x + (x >> 4)) & 0x0f0f0f0fu;
-  return static_cast<int>(x * 0x01010101u >> 24);
-}
-
 // The sum of the values of lanes up to this one.
 MLA_DEVICE int SumThroughLane(int v) {
   const int lane = static_cast<int>(threadIdx.x) % 32;

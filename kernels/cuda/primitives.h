@@ -138,6 +138,13 @@ MLA_DEVICE float Bf16ToFloat(uint16_t h) {
 MLA_DEVICE uint16_t FloatToBf16(float f) {
   return static_cast<uint16_t>(PackBf16(f, 0.0f));
 }
+MLA_DEVICE int BitsSet(uint32_t x) {
+  x -= x >> 1 & 0x55555555u;
+  x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
+  x = (x + (x >> 4)) & 0x0f0f0f0fu;
+  return static_cast<int>(x * 0x01010101u >> 24);
+}
+
 MLA_DEVICE float WarpMax(float v) {
   MLA_UNROLL
   for (int i = 16; i > 0; i /= 2) v = Max(v, ShuffleXor(v, i));

@@ -24,13 +24,6 @@ constexpr int kDigits = 256;
 constexpr int kSelectSharedBytes = (kDigits * 33 + 2 * kSelectWarps) * 4;
 static_assert(kSelectWarps == 32, "a warp's lanes add up what all warps have");
 
-MLA_DEVICE int CountBits(uint32_t x) {
-  x -= x >> 1 & 0x55555555u;
-  x = (x & 0x33333333u) + (x >> 2 & 0x33333333u);
-  x = (x + (x >> 4)) & 0x0f0f0f0fu;
-  return static_cast<int>(x * 0x01010101u >> 24);
-}
-
 MLA_DEVICE int WarpSumOfInts(int v) {
   MLA_UNROLL
   for (int i = 16; i > 0; i /= 2) v += ShuffleXor(v, i);
@@ -59,7 +52,7 @@ MLA_DEVICE int FindDigit(const int* counts, int* rest) {
     const int before = Shuffle(through, lane - i);
     if (lane >= i) through += before;
   }
-  const int finder = CountBits(Ballot(through < *rest));
+  const int finder = BitsSet(Ballot(through < *rest));
 
   int left = *rest - (through - own), digit = top;
   for (int i = 0; i < 7 && left > counts[digit]; ++i) {
@@ -136,14 +129,14 @@ MLA_DEVICE void StoreSelected(const float* scores, int tokens,
     const uint32_t equals = Ballot(is_equal);
     const bool is_chosen =
         (t < end && rank > threshold) ||
-        (is_equal && at + CountBits(equals & lanes_before) < equal);
+        (is_equal && at + BitsSet(equals & lanes_before) < equal);
     const uint32_t chosen = Ballot(is_chosen);
     if (is_chosen) {
-      selected[stored + CountBits(chosen & lanes_before)] =
+      selected[stored + BitsSet(chosen & lanes_before)] =
           static_cast<int32_t>(t);
     }
-    at += CountBits(equals);
-    stored += CountBits(chosen);
+    at += BitsSet(equals);
+    stored += BitsSet(chosen);
   }
 }
 

@@ -52,27 +52,7 @@ TEST_P(ModelGoldenCuda, StaysWithinItsRounding) {
 
 // All, or of a clone alone those that are committed.
 std::vector<std::string> Families() {
-  std::vector<std::string> names = {"llama_gqa_tied",
-                                    "llama_f16_sharded",
-                                    "qwen2",
-                                    "qwen3",
-                                    "mixtral",
-                                    "deepseek_v2_lite",
-                                    "deepseek_v2_full",
-                                    "deepseek_v3",
-                                    "deepseek_v3_dense",
-                                    "deepseek_v3_fp8",
-                                    "deepseek_v3_halfrope_bias",
-                                    "deepseek_v3_real_dims",
-                                    "deepseek_v32_dense_range",
-                                    "deepseek_v32_sparse",
-                                    "kimi_k2",
-                                    "minicpm3",
-                                    "glm4_moe_lite",
-                                    "longcat_flash",
-                                    "mistral4",
-                                    "axk1",
-                                    "youtu"};
+  std::vector<std::string> names = mla::testing::kFamilies;
   if (mla::testing::SharedGolden().empty()) {
     std::erase_if(names, [](const std::string& name) {
       return !std::filesystem::exists(mla::testing::GoldenModelsFolder() + "/" +

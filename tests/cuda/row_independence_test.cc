@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cuda_host/control.h"
+#include "cuda_host/device_values.h"
 #include "cuda_host/engine.h"
 #include "cuda_host/every_order.h"
 #include "kernels/cuda/launch/rows.h"
@@ -20,30 +21,12 @@
 namespace mla::kernels::cuda {
 namespace {
 
+using cuda_host::ToDevice;
+using cuda_host::ToHost;
 using mla::testing::RandomFloats;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr int kTableRows = 6;
-
-// Device memory with these values; freed by ResetDevice.
-template <typename T>
-T* ToDevice(const std::vector<T>& values) {
-  void* p = nullptr;
-  EXPECT_EQ(cudaMalloc(&p, values.size() * sizeof(T) + 1), cudaSuccess);
-  EXPECT_EQ(cudaMemcpy(p, values.data(), values.size() * sizeof(T),
-                       cudaMemcpyHostToDevice),
-            cudaSuccess);
-  return static_cast<T*>(p);
-}
-
-std::vector<float> ToHost(const float* p, size_t count) {
-  std::vector<float> values(count);
-  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess)
-      << cuda_host::LastKernelError();
-  EXPECT_EQ(cudaMemcpy(values.data(), p, count * 4, cudaMemcpyDeviceToHost),
-            cudaSuccess);
-  return values;
-}
 
 bool SameBits(const float* a, const float* b, size_t n) {
   return std::memcmp(a, b, n * 4) == 0;

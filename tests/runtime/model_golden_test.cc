@@ -11,28 +11,6 @@ namespace {
 
 using kernels::DType;
 
-const std::vector<std::string> kModels = {"llama_gqa_tied",
-                                          "llama_f16_sharded",
-                                          "qwen2",
-                                          "qwen3",
-                                          "mixtral",
-                                          "deepseek_v2_lite",
-                                          "deepseek_v2_full",
-                                          "deepseek_v3",
-                                          "deepseek_v3_dense",
-                                          "deepseek_v3_fp8",
-                                          "deepseek_v3_halfrope_bias",
-                                          "deepseek_v3_real_dims",
-                                          "deepseek_v32_dense_range",
-                                          "deepseek_v32_sparse",
-                                          "kimi_k2",
-                                          "minicpm3",
-                                          "glm4_moe_lite",
-                                          "longcat_flash",
-                                          "mistral4",
-                                          "axk1",
-                                          "youtu"};
-
 Report Verify(const std::string& path, const std::string& backend,
               DType weights, DType kv, int block_tokens) {
   auto model = mla::testing::LoadGolden(path, weights, backend);
@@ -59,7 +37,8 @@ void ExpectPassed(const Report& report, size_t least) {
 }
 
 TEST(ModelGolden, FloatMatchesTransformersOnEveryCpuPath) {
-  for (const std::string& path : mla::testing::GoldenModels(kModels)) {
+  for (const std::string& path :
+       mla::testing::GoldenModels(mla::testing::kFamilies)) {
     for (kernels::Isa isa : kernels::kAllIsas) {
       if (!kernels::IsSupported(isa)) continue;
       const std::string backend = std::string("cpu-") + kernels::Name(isa);
@@ -72,7 +51,8 @@ TEST(ModelGolden, FloatMatchesTransformersOnEveryCpuPath) {
 }
 
 TEST(ModelGolden, Bf16StaysWithinItsRounding) {
-  for (const std::string& path : mla::testing::GoldenModels(kModels)) {
+  for (const std::string& path :
+       mla::testing::GoldenModels(mla::testing::kFamilies)) {
     SCOPED_TRACE(path);
     ExpectPassed(Verify(path, "cpu", DType::kBF16, DType::kBF16, 64), 18);
     ExpectPassed(Verify(path, "cpu", DType::kF32, DType::kBF16, 64), 18);
@@ -80,7 +60,8 @@ TEST(ModelGolden, Bf16StaysWithinItsRounding) {
 }
 
 TEST(ModelGolden, TheBlockSizeDoesNotMatter) {
-  for (const std::string& path : mla::testing::GoldenModels(kModels)) {
+  for (const std::string& path :
+       mla::testing::GoldenModels(mla::testing::kFamilies)) {
     for (int block_tokens : {1, 16, 100}) {
       SCOPED_TRACE(path + " in blocks of " + std::to_string(block_tokens));
       ExpectPassed(Verify(path, "cpu", DType::kF32, DType::kF32, block_tokens),

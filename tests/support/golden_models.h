@@ -13,6 +13,29 @@
 
 namespace mla::testing {
 
+// Every model family.
+inline const std::vector<std::string> kFamilies = {"llama_gqa_tied",
+                                                   "llama_f16_sharded",
+                                                   "qwen2",
+                                                   "qwen3",
+                                                   "mixtral",
+                                                   "deepseek_v2_lite",
+                                                   "deepseek_v2_full",
+                                                   "deepseek_v3",
+                                                   "deepseek_v3_dense",
+                                                   "deepseek_v3_fp8",
+                                                   "deepseek_v3_halfrope_bias",
+                                                   "deepseek_v3_real_dims",
+                                                   "deepseek_v32_dense_range",
+                                                   "deepseek_v32_sparse",
+                                                   "kimi_k2",
+                                                   "minicpm3",
+                                                   "glm4_moe_lite",
+                                                   "longcat_flash",
+                                                   "mistral4",
+                                                   "axk1",
+                                                   "youtu"};
+
 inline std::string GoldenModelsFolder() {
   return SharedGolden().empty() ? TestData("models")
                                 : SharedGolden() + "/models";

@@ -4,6 +4,7 @@
 #include "kernels/cuda/cache_rows.cuh"
 #include "kernels/cuda/index_scores.cuh"
 #include "kernels/cuda/launch/cache.h"
+#include "kernels/cuda/launch/launch_kernel.h"
 #include "kernels/cuda/select.cuh"
 #include "kernels/cuda/time_merge.cuh"
 
@@ -14,17 +15,6 @@ constexpr int kChunk = 8;  // elements that are loaded at once
 
 // Enough thread blocks to keep any device busy: no result depends on it.
 constexpr int64_t kBusyBlocks = 1024;
-
-template <class Args>
-cudaError_t Launch(void (*kernel)(Args), dim3 grid, int threads,
-                   int shared_bytes, const Args& args, cudaStream_t stream) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, args);
-}
 
 unsigned Pieces(int64_t whole, int64_t piece) {
   return static_cast<unsigned>((whole + piece - 1) / piece);
@@ -54,8 +44,8 @@ bool InChunks(const GatherRowsArgs& args) {
 
 cudaError_t LaunchWriteRows(const WriteRowsArgs& args, cudaStream_t stream) {
   if (args.x.rows == 0) return cudaSuccess;
-  return Launch(WriteRowsKernel, dim3(args.x.rows), kWriteThreads, 0, args,
-                stream);
+  return LaunchKernel(WriteRowsKernel, dim3(args.x.rows), kWriteThreads, 0,
+                      args, stream);
 }
 
 cudaError_t LaunchMergeRows(const MergeRowsArgs& args, cudaStream_t stream) {
@@ -64,13 +54,13 @@ cudaError_t LaunchMergeRows(const MergeRowsArgs& args, cudaStream_t stream) {
   const int chunks = args.x.rows / args.num_spans / args.cache.time_stride;
   const dim3 grid(args.num_spans, Pieces(args.cache.row_width, kMergeThreads),
                   std::clamp(chunks, 1, 64));
-  return Launch(MergeRowsKernel, grid, kMergeThreads, 0, args, stream);
+  return LaunchKernel(MergeRowsKernel, grid, kMergeThreads, 0, args, stream);
 }
 
 cudaError_t LaunchGatherRows(const GatherRowsArgs& args, cudaStream_t stream) {
   if (args.count == 0) return cudaSuccess;
   if (args.padded < args.slice.length) return cudaErrorInvalidValue;
-  return Launch(
+  return LaunchKernel(
       InChunks(args) ? GatherRowsKernel<true> : GatherRowsKernel<false>,
       dim3(Pieces(args.count, kGatherRows)), kGatherThreads, 0, args, stream);
 }
@@ -82,13 +72,13 @@ cudaError_t LaunchSelect(const SelectArgs& args, cudaStream_t stream) {
     const unsigned tiles = Pieces(args.max_tokens, kScoreThreads);
     const dim3 grid(rows, std::min(tiles, Pieces(kBusyBlocks, rows)));
     const cudaError_t error =
-        Launch(InChunks(args.cache, args.index) ? ScoreKernel<true>
-                                                : ScoreKernel<false>,
-               grid, kScoreThreads, kScoreSharedBytes, args, stream);
+        LaunchKernel(InChunks(args.cache, args.index) ? ScoreKernel<true>
+                                                      : ScoreKernel<false>,
+                     grid, kScoreThreads, kScoreSharedBytes, args, stream);
     if (error != cudaSuccess) return error;
   }
-  return Launch(SelectKernel, dim3(rows), kSelectThreads, kSelectSharedBytes,
-                args, stream);
+  return LaunchKernel(SelectKernel, dim3(rows), kSelectThreads,
+                      kSelectSharedBytes, args, stream);
 }
 
 }  // namespace mla::kernels::cuda

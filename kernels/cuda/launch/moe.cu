@@ -1,5 +1,6 @@
 // Tested by tests/cuda/moe_kernels_test.cc and expert_gemm_test.cc.
 #include "kernels/cuda/expert_gemm.cuh"
+#include "kernels/cuda/launch/launch_kernel.h"
 #include "kernels/cuda/launch/moe.h"
 #include "kernels/cuda/moe_route.cuh"
 #include "kernels/cuda/moe_rows.cuh"
@@ -9,23 +10,6 @@ namespace mla::kernels::cuda {
 namespace {
 
 static_assert(ExpertGemmShape::kRows == kExpertTileRows, "one tile");
-
-struct LaunchShape {
-  dim3 grid;
-  int threads = 0;
-  int shared_bytes = 0;
-};
-
-template <class Args>
-cudaError_t Launch(void (*kernel)(Args), const LaunchShape& shape,
-                   const Args& args, cudaStream_t stream) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = shape.grid;
-  config.blockDim = dim3(static_cast<unsigned>(shape.threads));
-  config.dynamicSmemBytes = static_cast<size_t>(shape.shared_bytes);
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, args);
-}
 
 // Blocks for each of `rows`, and along so many columns of it.
 dim3 RowGrid(int rows, int64_t columns, int per_block) {
@@ -42,54 +26,48 @@ cudaError_t LaunchRoute(const RouteArgs& args, cudaStream_t stream) {
       router.top_groups > router.groups || router.top_k > args.logits.cols) {
     return cudaErrorInvalidValue;
   }
-  return Launch(RouteKernel,
-                {dim3(static_cast<unsigned>(args.logits.rows)), kRouteThreads,
-                 RouteSharedBytes(args)},
-                args, stream);
+  return LaunchKernel(RouteKernel,
+                      dim3(static_cast<unsigned>(args.logits.rows)),
+                      kRouteThreads, RouteSharedBytes(args), args, stream);
 }
 
 cudaError_t LaunchSort(const SortArgs& args, cudaStream_t stream) {
   if (args.pairs == 0 && args.max_tiles == 0) return cudaSuccess;
   const int warps = SortWarps(args.pairs, args.num_experts);
   if (warps == 0) return cudaErrorInvalidValue;
-  return Launch(
-      SortPairsKernel,
-      {dim3(1), warps * 32, SortSharedInts(warps, args.num_experts) * 4}, args,
-      stream);
+  return LaunchKernel(SortPairsKernel, dim3(1), warps * 32,
+                      SortSharedInts(warps, args.num_experts) * 4, args,
+                      stream);
 }
 
 cudaError_t LaunchSpread(const SpreadArgs& args, cudaStream_t stream) {
   if (args.x.rows == 0) return cudaSuccess;
-  return Launch(
-      SpreadKernel,
-      {RowGrid(args.x.rows, args.stride, 2 * kMoeRowThreads), kMoeRowThreads},
-      args, stream);
+  return LaunchKernel(SpreadKernel,
+                      RowGrid(args.x.rows, args.stride, 2 * kMoeRowThreads),
+                      kMoeRowThreads, 0, args, stream);
 }
 
 cudaError_t LaunchExpertGemm(const ExpertGemmArgs& args, cudaStream_t stream) {
   if (args.num_tiles == 0) return cudaSuccess;
   using Shape = ExpertGemmShape;
-  return Launch(ExpertGemmKernel,
-                {RowGrid(args.num_tiles, args.n, Shape::kOutputs),
-                 Shape::kThreads, Shape::kSharedBytes},
-                args, stream);
+  return LaunchKernel(ExpertGemmKernel,
+                      RowGrid(args.num_tiles, args.n, Shape::kOutputs),
+                      Shape::kThreads, Shape::kSharedBytes, args, stream);
 }
 
 cudaError_t LaunchExpertActivate(const ExpertActivateArgs& args,
                                  cudaStream_t stream) {
   if (args.x.rows == 0) return cudaSuccess;
-  return Launch(
-      ExpertActivateKernel,
-      {RowGrid(args.x.rows, args.stride, 2 * kMoeRowThreads), kMoeRowThreads},
-      args, stream);
+  return LaunchKernel(ExpertActivateKernel,
+                      RowGrid(args.x.rows, args.stride, 2 * kMoeRowThreads),
+                      kMoeRowThreads, 0, args, stream);
 }
 
 cudaError_t LaunchExpertSum(const ExpertSumArgs& args, cudaStream_t stream) {
   if (args.y.rows == 0) return cudaSuccess;
-  return Launch(
-      ExpertSumKernel,
-      {RowGrid(args.y.rows, args.y.cols, kMoeRowThreads), kMoeRowThreads}, args,
-      stream);
+  return LaunchKernel(ExpertSumKernel,
+                      RowGrid(args.y.rows, args.y.cols, kMoeRowThreads),
+                      kMoeRowThreads, 0, args, stream);
 }
 
 }  // namespace mla::kernels::cuda

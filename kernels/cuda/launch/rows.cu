@@ -1,6 +1,7 @@
 // Tested by tests/cuda/row_kernels_test.cc.
 #include "kernels/cuda/elementwise.cuh"
 #include "kernels/cuda/gating.cuh"
+#include "kernels/cuda/launch/launch_kernel.h"
 #include "kernels/cuda/launch/rows.h"
 #include "kernels/cuda/norm.cuh"
 
@@ -15,17 +16,6 @@ unsigned ThreadsFor(int64_t columns) {
                                                         : kRowThreads);
 }
 
-template <class Args>
-cudaError_t Launch(void (*kernel)(Args), dim3 grid, unsigned threads,
-                   int shared_bytes, const Args& args, cudaStream_t stream) {
-  cudaLaunchConfig_t config = {};
-  config.gridDim = grid;
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = static_cast<size_t>(shared_bytes);
-  config.stream = stream;
-  return cudaLaunchKernelEx(&config, kernel, args);
-}
-
 // A thread for each of `columns` of every row.
 template <class Args>
 cudaError_t OnColumns(void (*kernel)(Args), int rows, int64_t columns,
@@ -33,8 +23,8 @@ cudaError_t OnColumns(void (*kernel)(Args), int rows, int64_t columns,
   if (rows == 0 || columns == 0) return cudaSuccess;
   const unsigned threads = ThreadsFor(columns);
   const auto blocks = static_cast<unsigned>((columns + threads - 1) / threads);
-  return Launch(kernel, dim3(static_cast<unsigned>(rows), blocks), threads, 0,
-                args, stream);
+  return LaunchKernel(kernel, dim3(static_cast<unsigned>(rows), blocks),
+                      threads, 0, args, stream);
 }
 
 }  // namespace
@@ -45,10 +35,10 @@ cudaError_t LaunchEmbed(const EmbedArgs& args, cudaStream_t stream) {
 
 cudaError_t LaunchNorm(const NormArgs& args, cudaStream_t stream) {
   if (args.x.rows == 0 || args.pieces == 0) return cudaSuccess;
-  return Launch(NormKernel,
-                dim3(static_cast<unsigned>(args.x.rows),
-                     static_cast<unsigned>(args.pieces)),
-                ThreadsFor(args.length), kRowSumBytes, args, stream);
+  return LaunchKernel(NormKernel,
+                      dim3(static_cast<unsigned>(args.x.rows),
+                           static_cast<unsigned>(args.pieces)),
+                      ThreadsFor(args.length), kRowSumBytes, args, stream);
 }
 
 cudaError_t LaunchRotate(const RotateArgs& args, cudaStream_t stream) {
@@ -89,8 +79,9 @@ cudaError_t LaunchGather(Rows x, const int32_t* rows, Rows y,
 cudaError_t LaunchScaleBySigmoidDot(Rows a, Rows b, Rows x,
                                     cudaStream_t stream) {
   if (x.rows == 0) return cudaSuccess;
-  return Launch(ScaleBySigmoidDotKernel, dim3(static_cast<unsigned>(x.rows)),
-                ThreadsFor(a.cols), kRowSumBytes, DotGateArgs{a, b, x}, stream);
+  return LaunchKernel(ScaleBySigmoidDotKernel,
+                      dim3(static_cast<unsigned>(x.rows)), ThreadsFor(a.cols),
+                      kRowSumBytes, DotGateArgs{a, b, x}, stream);
 }
 
 cudaError_t LaunchScaleParts(Rows logits, Rows x, cudaStream_t stream) {
