@@ -3,14 +3,22 @@
 //
 // Block formats (Q4_0 ... Q6_K) are GGUF's: `block_elements` consecutive
 // elements share one block of `block_bytes` bytes (layouts: ggml's
-// `ggml-common.h`, decoded in kernels/dequantize.cc). Cache rows are F32 or
-// BF16; integers only travel in files. C++17-clean: .cu files include it.
+// `ggml-common.h`, decoded in kernels/dequantize.cc). Cache rows are F32, BF16
+// or F8E4M3 (kernels/row_format.h); integers only travel in files. C++17-clean:
+// .cu files include it.
 #ifndef MLA_KERNELS_DTYPE_H_
 #define MLA_KERNELS_DTYPE_H_
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+
+// Of what runs on a device as well.
+#ifdef __CUDACC__
+#define MLA_HOST_DEVICE __host__ __device__
+#else
+#define MLA_HOST_DEVICE
+#endif
 
 namespace mla::kernels {
 
@@ -46,7 +54,7 @@ constexpr DTypeTraits Traits(DType t) {
     case DType::kBF16:
       return {"bf16", 1, 2};
     case DType::kF8E4M3:
-      return {"f8_e4m3", 1, 1};
+      return {"fp8_e4m3", 1, 1};
     case DType::kQ4_0:
       return {"q4_0", 32, 18};
     case DType::kQ4_1:
@@ -79,13 +87,13 @@ constexpr size_t SizeOf(DType t) {
 
 using bf16_t = uint16_t;  // the upper half of an IEEE binary32
 
-inline float FloatFromBits(uint32_t bits) {
+MLA_HOST_DEVICE inline float FloatFromBits(uint32_t bits) {
   float f;
   std::memcpy(&f, &bits, 4);
   return f;
 }
 
-inline uint32_t BitsOfFloat(float f) {
+MLA_HOST_DEVICE inline uint32_t BitsOfFloat(float f) {
   uint32_t bits;
   std::memcpy(&bits, &f, 4);
   return bits;
@@ -123,7 +131,7 @@ inline float FromF16(uint16_t h) {
 }
 
 // OCP FP8 E4M3 (the "FN" kind): bias 7, no infinities, NaN is 0x7f and 0xff.
-inline float FromF8E4M3(uint8_t b) {
+MLA_HOST_DEVICE inline float FromF8E4M3(uint8_t b) {
   const uint32_t magnitude = (b & 0x7fu) << 20;
   const uint32_t normal =
       magnitude == (0x7fu << 20) ? 0x7fc00000u : magnitude + (120u << 23);
@@ -131,6 +139,26 @@ inline float FromF8E4M3(uint8_t b) {
       FloatFromBits(magnitude + (121u << 23)) - FloatFromBits(121u << 23));
   const uint32_t sign = (b & 0x80u) << 24;
   return FloatFromBits(sign | (magnitude < (1u << 23) ? subnormal : normal));
+}
+
+// To nearest, ties to even. What is too large becomes the largest, 448; an
+// infinity, which no code stands for, becomes NaN as NaN does.
+MLA_HOST_DEVICE inline uint8_t ToF8E4M3(float f) {
+  const uint32_t bits = BitsOfFloat(f);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  const uint32_t sign = bits >> 24 & 0x80u;
+  if (magnitude >= 0x7f800000u) return static_cast<uint8_t>(sign | 0x7fu);
+  if (magnitude >= 0x43e00000u) return static_cast<uint8_t>(sign | 0x7eu);
+  uint32_t code;
+  if (magnitude < (121u << 23)) {
+    // Below 2^-6 codes are 2^-9 apart, as floats are above 2^14.
+    const uint32_t base = 141u << 23;
+    code = BitsOfFloat(FloatFromBits(magnitude) + FloatFromBits(base)) - base;
+  } else {
+    code =
+        ((magnitude + 0x7ffffu + (magnitude >> 20 & 1u)) >> 20) - (120u << 3);
+  }
+  return static_cast<uint8_t>(sign | code);
 }
 
 }  // namespace mla::kernels

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/dtype.h"
+#include "kernels/row_format.h"
 
 namespace mla::kernels {
 
@@ -31,10 +31,9 @@ struct CacheRows {
   std::byte* data = nullptr;
   size_t block_bytes = 0;
   int block_tokens = 0;
-  int row_width = 0;  // elements
-  DType dtype = DType::kF32;
+  RowFormat format;
 
-  size_t row_bytes() const { return row_width * SizeOf(dtype); }
+  size_t row_bytes() const { return static_cast<size_t>(format.bytes); }
   std::byte* Row(const int32_t* block_table, int position) const {
     return data + block_table[position / block_tokens] * block_bytes +
            position % block_tokens * row_bytes();

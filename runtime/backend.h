@@ -104,6 +104,10 @@ struct SelectionRows {
   int32_t* positions = nullptr;
 };
 
+// UNIMPLEMENTED if no cache has rows of the type for such layers.
+absl::Status CheckCacheRows(absl::Span<const kernels::AttnLayout> layers,
+                            kernels::DType dtype);
+
 class Backend {
  public:
   virtual ~Backend() = default;
@@ -133,7 +137,7 @@ class Backend {
   // ---- the cache: one slab, a block id is valid in every layer
   // What a cache may take where nobody says; asked when all else is loaded.
   virtual int64_t DefaultCacheBytes() = 0;
-  // RESOURCE_EXHAUSTED if the memory is not there.
+  // RESOURCE_EXHAUSTED if the memory is not there; CheckCacheRows' errors.
   virtual absl::Status AllocateCache(
       absl::Span<const kernels::AttnLayout> layers, kernels::DType dtype,
       int block_tokens, int num_blocks) = 0;

@@ -159,6 +159,7 @@ class CpuBackend : public Backend {
   absl::Status AllocateCache(absl::Span<const kernels::AttnLayout> layers,
                              DType dtype, int block_tokens,
                              int num_blocks) override {
+    if (absl::Status s = CheckCacheRows(layers, dtype); !s.ok()) return s;
     // Blocks outermost: a block is one piece of memory in all layers.
     layers_.clear();
     layouts_.assign(layers.begin(), layers.end());
@@ -167,8 +168,7 @@ class CpuBackend : public Backend {
       layers_.push_back({.data = nullptr,
                          .block_bytes = block_bytes,  // the layer's offset
                          .block_tokens = block_tokens / layout.time_stride,
-                         .row_width = layout.row_width,
-                         .dtype = dtype});
+                         .format = kernels::RowFormatOf(layout, dtype)});
       block_bytes += layers_.back().row_bytes() * layers_.back().block_tokens;
     }
     if (absl::Status s = slab_.Map(block_bytes * num_blocks); !s.ok()) return s;
@@ -280,7 +280,7 @@ class CpuBackend : public Backend {
             cache.Row(span.block_table, span.first_position + i);
       }
     }
-    kernels::WriteRows(cpu_, x, cache.dtype, slots_.data());
+    kernels::WriteRows(cpu_, x, cache.format, slots_.data());
   }
 
   SelectionRows Select(int layer, const AttentionWeights& w,

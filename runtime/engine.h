@@ -36,7 +36,7 @@ inline constexpr char kQueueBoundPayload[] = "mla.runtime/queue-bound";
 
 struct EngineOptions {
   int64_t kv_cache_bytes = 0;  // 0: Backend::DefaultCacheBytes
-  kernels::DType kv_dtype = kernels::DType::kBF16;  // or kF32
+  kernels::DType kv_dtype = kernels::DType::kBF16;  // or kF32, kF8E4M3
   int block_tokens = 64;
   int max_running = 64;       // choices computed together
   int max_step_tokens = 512;  // of one step, prompts and generation together

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/row_format.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/status_macros.h"
 
@@ -77,8 +78,8 @@ std::vector<kernels::AttnLayout> ModelConfig::Layouts() const {
 int64_t ModelConfig::BlockBytes(kernels::DType row_dtype, int tokens) const {
   int64_t bytes = 0;
   for (const kernels::AttnLayout& layout : Layouts()) {
-    bytes += int64_t{layout.row_width} * (tokens / layout.time_stride) *
-             static_cast<int64_t>(kernels::SizeOf(row_dtype));
+    bytes += int64_t{kernels::RowFormatOf(layout, row_dtype).bytes} *
+             (tokens / layout.time_stride);
   }
   return bytes;
 }
@@ -86,8 +87,9 @@ int64_t ModelConfig::BlockBytes(kernels::DType row_dtype, int tokens) const {
 double ModelConfig::KvBytesPerToken(kernels::DType row_dtype) const {
   double bytes = 0;
   for (const kernels::AttnLayout& layout : Layouts()) {
-    bytes += static_cast<double>(layout.row_width * SizeOf(row_dtype)) /
-             layout.time_stride;
+    bytes +=
+        static_cast<double>(kernels::RowFormatOf(layout, row_dtype).bytes) /
+        layout.time_stride;
   }
   return bytes;
 }

@@ -10,16 +10,20 @@ namespace {
 
 using kernels::DType;
 
-const std::map<std::string, DType> kDTypes = {{"bf16", DType::kBF16},
-                                              {"f32", DType::kF32}};
+using DTypes = std::map<std::string, DType>;
+
+const DTypes kWeightTypes = {{"bf16", DType::kBF16}, {"f32", DType::kF32}};
+const DTypes kRowTypes = {{"bf16", DType::kBF16},
+                          {"f32", DType::kF32},
+                          {"fp8", DType::kF8E4M3},
+                          {"fp8_e4m3", DType::kF8E4M3}};
 
 void AddDType(CLI::App& command, const std::string& flag, DType& dtype,
-              const std::string& what, const char* env, const char* group) {
-  command
-      .add_option(flag, dtype,
-                  what + ": bf16, or f32 for exact comparison [" +
-                      kernels::Name(dtype) + "]")
-      ->transform(CLI::CheckedTransformer(kDTypes))
+              const DTypes& types, const std::string& what, const char* env,
+              const char* group) {
+  command.add_option(flag, dtype, what + " [" + kernels::Name(dtype) + "]")
+      ->transform(CLI::CheckedTransformer(types).description(""))
+      ->type_name("TYPE")
       ->envname(env)
       ->group(group);
 }
@@ -28,7 +32,8 @@ void AddDType(CLI::App& command, const std::string& flag, DType& dtype,
 
 void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
   AddDType(command, "--weights-dtype", options.model.weights_dtype,
-           "Weights in memory", "MLA_WEIGHTS_DTYPE", "Model");
+           kWeightTypes, "Weights in memory: bf16, or f32 for exact comparison",
+           "MLA_WEIGHTS_DTYPE", "Model");
   command
       .add_option("--backend", options.backend.name,
                   "Where it runs: auto for a GPU if there is one, else the "
@@ -48,7 +53,9 @@ void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
 }
 
 void AddKvDtypeFlag(CLI::App& command, DType& dtype) {
-  AddDType(command, "--kv-cache-dtype", dtype, "Cache rows",
+  AddDType(command, "--kv-cache-dtype", dtype, kRowTypes,
+           "Cache rows: bf16, fp8 for about half the bytes, or f32 for exact "
+           "comparison",
            "MLA_KV_CACHE_DTYPE", "Cache");
 }
 

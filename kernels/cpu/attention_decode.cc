@@ -107,18 +107,21 @@ void RunSplit(const Decode& d, const QueryRow& query, const Task& task,
   const int heads = layout.GroupHeads(task.group);
   RunningSoftmax state(scratch, heads, layout.value_length());
   Tile tile(scratch, d.key_length(), layout.value_length());
+  const ElementRange range(layout, task.group);
   for (int start = first; start < end; start += kTileTokens) {
+    const Scratch::Mark mark = scratch.GetMark();
     TileRows rows(d.cache, query.block_table, start, end);
+    Widen(d.cpu.inner(), scratch, d.cache.format, range, rows);
     if (layout.time_stride > 1 && start + rows.count == query.tokens) {
       rows.row[rows.count - 1] =
           d.op.newest_rows + query.row * d.cache.row_bytes();
     }
     if (layout.rotate_on_read) {
-      LoadRotated(d.cpu.inner(), scratch, d.op, task.group, d.cache.dtype, rows,
-                  tile);
+      LoadRotated(d.cpu.inner(), scratch, d.op, task.group, rows, tile);
     } else {
-      LoadSlices(d.cpu.inner(), layout, task.group, d.cache.dtype, rows, tile);
+      LoadSlices(d.cpu.inner(), layout, task.group, rows, tile);
     }
+    scratch.Rewind(mark);
     std::fill_n(state.visible, heads, rows.count);
     state.Fold(d.cpu.inner(), q, d.key_length(), tile, rows.count);
   }

@@ -62,7 +62,7 @@ void Materialise(const Prefill& p, Scratch& scratch, int head,
   const auto gather = [&](const Slice(&slices)[2], int length) {
     const Rows view{scratch.Take<float>(size_t(rows.count) * length),
                     rows.count, length, size_t(length)};
-    GatherSlices(inner, slices, group, p.cache.dtype, rows, view.data, length);
+    GatherSlices(inner, slices, group, rows, view.data, length);
     return view;
   };
   const Rows view = gather(layout.key, layout.key_length());
@@ -85,8 +85,7 @@ void Materialise(const Prefill& p, Scratch& scratch, int head,
                  p.op.up->v[head],
                  {tile.v, rows.count, v_dim, size_t(tile.v_stride)});
   } else {
-    GatherSlices(inner, layout.value, group, p.cache.dtype, rows, tile.v,
-                 tile.v_stride);
+    GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
   }
   scratch.Rewind(mark);
 }
@@ -113,8 +112,10 @@ Rows RunTask(const Prefill& p, Scratch& scratch, const Task& task,
   const int first_position = span.first_position + task.first;
   const int end = first_position + task.count;
   for (int start = 0; start < end; start += kTileTokens) {
-    const TileRows tile_rows(p.cache, span.block_table, start, end);
+    const Scratch::Mark mark = scratch.GetMark();
+    TileRows tile_rows(p.cache, span.block_table, start, end);
     load(tile_rows, tile);
+    scratch.Rewind(mark);
     for (int row = 0; row < rows; ++row) {
       const int seen = first_position + row / heads + 1 - start;
       state.visible[row] = std::clamp(seen, 0, tile_rows.count);
@@ -132,17 +133,19 @@ void RunGroup(const Prefill& p, Scratch& scratch, const Task& task) {
   const InnerKernels& inner = p.cpu.inner();
   const AttnLayout& layout = p.op.layout;
   const int group = task.part;
+  const ElementRange range(layout, group);
   const int first_head = layout.FirstHead(group);
   const int heads = layout.GroupHeads(group);
-  const Rows result = RunTask(
-      p, scratch, task, first_head, heads, layout.value_length(),
-      [&](const TileRows& rows, Tile& tile) {
-        if (layout.rotate_on_read) {
-          LoadRotated(inner, scratch, p.op, group, p.cache.dtype, rows, tile);
-        } else {
-          LoadSlices(inner, layout, group, p.cache.dtype, rows, tile);
-        }
-      });
+  const Rows result =
+      RunTask(p, scratch, task, first_head, heads, layout.value_length(),
+              [&](TileRows& rows, Tile& tile) {
+                Widen(inner, scratch, p.cache.format, range, rows);
+                if (layout.rotate_on_read) {
+                  LoadRotated(inner, scratch, p.op, group, rows, tile);
+                } else {
+                  LoadSlices(inner, layout, group, rows, tile);
+                }
+              });
   const int dim = p.op.output_dim();
   for (int h = 0; h < heads; ++h) {
     const Rows out = p.out.Slice(task.span->first_row + task.first, task.count)
@@ -163,12 +166,13 @@ void RunHead(const Prefill& p, Scratch& scratch, const Task& task) {
                        .Columns(task.part * dim, dim);
   for (int branch = 0; branch < p.op.layout.branches; ++branch) {
     const int virtual_head = branch * p.op.layout.heads + task.part;
+    const ElementRange range(p.op.layout, p.op.layout.GroupOf(virtual_head));
     const Scratch::Mark mark = scratch.GetMark();
-    const Rows result =
-        RunTask(p, scratch, task, task.part, 1, dim,
-                [&](const TileRows& rows, Tile& tile) {
-                  Materialise(p, scratch, virtual_head, rows, tile);
-                });
+    const Rows result = RunTask(
+        p, scratch, task, task.part, 1, dim, [&](TileRows& rows, Tile& tile) {
+          Widen(p.cpu.inner(), scratch, p.cache.format, range, rows);
+          Materialise(p, scratch, virtual_head, rows, tile);
+        });
     for (int i = 0; i < task.count; ++i) {
       if (branch == 0) {
         std::copy_n(result[i], dim, out[i]);
@@ -183,14 +187,14 @@ void RunHead(const Prefill& p, Scratch& scratch, const Task& task) {
 }  // namespace
 
 void LoadRotated(const InnerKernels& inner, Scratch& scratch,
-                 const AttentionOp& op, int group, DType dtype,
-                 const TileRows& rows, Tile& tile) {
+                 const AttentionOp& op, int group, const TileRows& rows,
+                 Tile& tile) {
   const Scratch::Mark mark = scratch.GetMark();
   const AttnLayout& layout = op.layout;
   const int length = layout.key_length();
   const Rows view{scratch.Take<float>(size_t(rows.count) * length), rows.count,
                   length, size_t(length)};
-  GatherSlices(inner, layout.key, group, dtype, rows, view.data, length);
+  GatherSlices(inner, layout.key, group, rows, view.data, length);
   Rows keys = view;
   if (op.projects_keys()) {
     const PackedMatrix& w = op.up->k[group];
@@ -210,7 +214,7 @@ void LoadRotated(const InnerKernels& inner, Scratch& scratch,
     key_rows[t] = keys[t];
   }
   inner.pack_keys(DType::kF32, key_rows, rows.count, 0, keys.cols, tile.k_t);
-  GatherSlices(inner, layout.value, group, dtype, rows, tile.v, tile.v_stride);
+  GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
   scratch.Rewind(mark);
 }
 

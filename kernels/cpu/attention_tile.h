@@ -9,24 +9,66 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/context.h"
+#include "kernels/cpu/row_codec.h"
 #include "kernels/views.h"
 
 namespace mla::kernels {
 
 inline constexpr float kLog2E = 1.4426950408889634f;
 
-// Pointers to rows [first, first + count) of a sequence.
+// Pointers to rows [first, first + count) of a sequence, of `dtype` elements.
 struct TileRows {
   const void* row[kTileTokens];
   int first = 0;
   int count = 0;
+  DType dtype;
 
   TileRows(const CacheRows& cache, const int32_t* block_table, int first,
            int end)
-      : first(first), count(std::min(end - first, kTileTokens)) {
+      : first(first),
+        count(std::min(end - first, kTileTokens)),
+        dtype(cache.format.dtype) {
     for (int t = 0; t < count; ++t) row[t] = cache.Row(block_table, first + t);
   }
 };
+
+// Which elements of a row are read: [begin, end).
+struct ElementRange {
+  int begin = 0;
+  int end = 0;
+
+  explicit ElementRange(const Slice& slice, int group = 0)
+      : begin(slice.offset + group * slice.group_stride),
+        end(begin + slice.length) {}
+  // Of the keys and values that a group reads.
+  ElementRange(const AttnLayout& layout, int group)
+      : ElementRange(layout.key[0], group) {
+    for (const Slice* s :
+         {&layout.key[1], &layout.value[0], &layout.value[1]}) {
+      if (s->length == 0) continue;
+      const ElementRange other(*s, group);
+      begin = std::min(begin, other.begin);
+      end = std::max(end, other.end);
+    }
+  }
+};
+
+// Turns quantised rows into floats, of which only the range is there. The
+// floats live in `scratch`, which a tile's owner rewinds.
+inline void Widen(const InnerKernels& inner, Scratch& scratch,
+                  const RowFormat& format, const ElementRange& range,
+                  TileRows& rows) {
+  if (format.quantised == 0) return;
+  const int count = range.end - range.begin;
+  float* floats = scratch.Take<float>(size_t(rows.count) * count);
+  for (int t = 0; t < rows.count; ++t) {
+    float* to = floats + size_t(t) * count;
+    LoadRow(inner, format, static_cast<const std::byte*>(rows.row[t]),
+            range.begin, count, to);
+    rows.row[t] = to - range.begin;
+  }
+  rows.dtype = DType::kF32;
+}
 
 // Keys transposed and values, as floats; see AttendTileArgs.
 struct Tile {
@@ -46,8 +88,9 @@ struct Tile {
 
 // Fills `dst`, `stride` apart, with the slices that `group` reads of each row.
 inline void GatherSlices(const InnerKernels& inner, const Slice (&slices)[2],
-                         int group, DType dtype, const TileRows& rows,
-                         float* dst, size_t stride) {
+                         int group, const TileRows& rows, float* dst,
+                         size_t stride) {
+  const DType dtype = rows.dtype;
   for (int t = 0; t < rows.count; ++t) {
     float* out = dst + t * stride;
     for (const Slice& slice : slices) {
@@ -63,22 +106,21 @@ inline void GatherSlices(const InnerKernels& inner, const Slice (&slices)[2],
 
 // Fills the tile with the slices that `group` reads.
 inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
-                       int group, DType dtype, const TileRows& rows,
-                       Tile& tile) {
+                       int group, const TileRows& rows, Tile& tile) {
   float* keys = tile.k_t;
   for (const Slice& slice : layout.key) {
-    inner.pack_keys(dtype, rows.row, rows.count,
+    inner.pack_keys(rows.dtype, rows.row, rows.count,
                     slice.offset + group * slice.group_stride, slice.length,
                     keys);
     keys += size_t{kTileTokens} * slice.length;
   }
-  GatherSlices(inner, layout.value, group, dtype, rows, tile.v, tile.v_stride);
+  GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
 }
 
 // The same for keys that are built and rotated on read. Scratch is given back.
 void LoadRotated(const InnerKernels& inner, Scratch& scratch,
-                 const AttentionOp& op, int group, DType dtype,
-                 const TileRows& rows, Tile& tile);
+                 const AttentionOp& op, int group, const TileRows& rows,
+                 Tile& tile);
 
 // Max, sum and output of `rows` queries over the tiles folded in so far.
 struct RunningSoftmax {

@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "kernels/cpu/row_codec.h"
+
 namespace mla::kernels {
 namespace {
 
@@ -83,9 +85,10 @@ void Rope(CpuContext& cpu, const RopeArgs& args, Rows x) {
   });
 }
 
-void WriteRows(CpuContext& cpu, Rows x, DType dtype, std::byte* const* slots) {
+void WriteRows(CpuContext& cpu, Rows x, const RowFormat& format,
+               std::byte* const* slots) {
   ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
-    cpu.inner().from_float(dtype, x[row], x.cols, slots[row]);
+    StoreRow(cpu.inner(), format, x[row], slots[row]);
   });
 }
 

@@ -42,7 +42,8 @@ void Rope(CpuContext& cpu, const RopeArgs& args, Rows x);
 void RotateHead(int half, const float* cos, const float* sin, float* x);
 
 // Stores row i of x as the cache row at slots[i].
-void WriteRows(CpuContext& cpu, Rows x, DType dtype, std::byte* const* slots);
+void WriteRows(CpuContext& cpu, Rows x, const RowFormat& format,
+               std::byte* const* slots);
 
 }  // namespace mla::kernels
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/row_codec.h"
 
 namespace mla::kernels {
 namespace {
@@ -44,11 +45,11 @@ void BuildRows(CpuContext& cpu, Scratch& scratch, const GatedProjection& g,
     return Rows{scratch.Take<float>(size_t(count) * cols), count, cols,
                 size_t(cols)};
   };
-  const Rows row = take(cache.row_width), e = take(embedding);
+  const Rows row = take(cache.format.width), e = take(embedding);
   const Rows kv = take(outputs), gate = take(outputs);
   for (int t = 0; t < count; ++t) {
-    cpu.inner().to_float(cache.dtype, cache.Row(span.block_table, first + t),
-                         cache.row_width, row[t]);
+    LoadRow(cpu.inner(), cache.format, cache.Row(span.block_table, first + t),
+            0, cache.format.width, row[t]);
     g.table->GetRow(span.tokens[first + t], e[t]);
   }
   LinearSerial(cpu.inner(), scratch, row.Columns(0, latent), *g.up, kv);
@@ -90,8 +91,8 @@ void AttendGated(CpuContext& cpu, const GatedProjection& g, float scale,
     SequenceSpan span = spans[s];
     span.block_table = &block;
     const CacheRows view{reinterpret_cast<std::byte*>(built.data()),
-                         built.size() * sizeof(float), tokens, layout.row_width,
-                         DType::kF32};
+                         built.size() * sizeof(float), tokens,
+                         RowFormatOf(layout, DType::kF32)};
     (decode ? AttendDecode : AttendPrefill)(cpu, {layout, scale}, view, &span,
                                             1, q, out);
   }

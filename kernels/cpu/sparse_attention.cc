@@ -27,9 +27,12 @@ void Score(CpuContext& cpu, const Slice& key, const Indexer& indexer,
   float* keys = scratch.Take<float>(size_t(length) * kTileTokens);
   float products[kTileTokens];
   for (int start = 0; start < tokens; start += kTileTokens) {
-    const TileRows tile(cache, block_table, start, tokens);
-    cpu.inner().pack_keys(cache.dtype, tile.row, tile.count, key.offset, length,
+    const Scratch::Mark mark = scratch.GetMark();
+    TileRows tile(cache, block_table, start, tokens);
+    Widen(cpu.inner(), scratch, cache.format, ElementRange(key), tile);
+    cpu.inner().pack_keys(tile.dtype, tile.row, tile.count, key.offset, length,
                           keys);
+    scratch.Rewind(mark);
     std::fill_n(scores + start, tile.count, 0.0f);
     for (int h = 0; h < indexer.heads; ++h) {
       const float* q = indexer.queries[row] + size_t(h) * length;

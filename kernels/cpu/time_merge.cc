@@ -32,10 +32,10 @@ void MergeRows(const AttnLayout& layout, const CacheRows& cache,
         cache.Row(span.block_table, position / layout.time_stride);
     std::byte* own = newest + row * cache.row_bytes();
     const bool first = position % layout.time_stride == 0;
-    for (int c = 0; c < cache.row_width; ++c) {
+    for (int c = 0; c < cache.format.width; ++c) {
       const float before =
-          first || c >= summed ? 0.0f : Load(cache.dtype, slot, c);
-      Store(cache.dtype, own, c, before + x[row][c]);
+          first || c >= summed ? 0.0f : Load(cache.format.dtype, slot, c);
+      Store(cache.format.dtype, own, c, before + x[row][c]);
     }
     std::memcpy(slot, own, cache.row_bytes());
   }

@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/attn_layout.h"
+#include "kernels/row_format.h"
 
 namespace mla::kernels::cuda {
 
@@ -57,9 +58,8 @@ struct AttentionArgs {
   const int32_t* block_tables = nullptr;
   int64_t block_bytes = 0;
   int32_t block_rows = 1;
-  int32_t row_bytes = 0;
   int32_t first_cached = 0;
-  bool rows_are_f32 = false;
+  RowFormat format;
 
   Slice key[2];
   Slice value[2];
@@ -67,7 +67,7 @@ struct AttentionArgs {
   float scale_log2 = 1.0f;              // softmax scale * log2(e)
 
   // Where rows stand for several tokens: each query's newest row, [rows,
-  // row_bytes]. Where queries choose theirs: [rows, top_k] positions.
+  // format.bytes]. Where queries choose theirs: [rows, top_k] positions.
   int32_t time_stride = 1;
   const unsigned char* newest_rows = nullptr;
   const int32_t* selected = nullptr;

@@ -12,7 +12,8 @@ namespace mla::kernels::cuda {
 // How a tile's rows come into shared memory.
 enum class RowLoad {
   kAsync,   // bf16, every slice in whole 16-byte pieces: cp.async
-  kGather,  // anything: bf16 or f32, odd widths, chosen rows
+  kCodes,   // fp8, every slice in chunks of 8 elements: widened on the way
+  kGather,  // anything: any format, odd widths, chosen rows
 };
 
 template <int kKeyDimValue, int kValueDimValue, int kRowsValue,
@@ -47,6 +48,7 @@ struct AttentionShape {
       kQueryBytes + kStages * kStageBytes + kProbabilityBytes + kReductionBytes;
 
   static_assert(kKeyDim % 64 == 0 && kValueDim % 64 == 0, "whole swizzles");
+  static_assert((kOutTiles & (kOutTiles - 1)) == 0, "see Accumulate");
   static_assert(kRows == 16 || kRows == 64, "see kColumnWarps");
   static_assert(!kValuesAreKeys || kValueDim <= kKeyDim, "a part of the keys");
 };

@@ -1,7 +1,7 @@
 // What the kernels are told that write, merge, gather and select cached rows.
-// A cache row is row_bytes long, bf16 or float32; a token's row lies at
+// A token's row lies at
 //   cache + block * block_bytes
-//         + position % block_tokens / time_stride * row_bytes.
+//         + position % block_tokens / time_stride * format.bytes.
 // C++17-clean, trivially copyable; pointers are to device memory.
 #ifndef MLA_KERNELS_CUDA_CACHE_ARGS_H_
 #define MLA_KERNELS_CUDA_CACHE_ARGS_H_
@@ -20,8 +20,7 @@ struct CacheArgs {
   int64_t block_bytes = 0;
   int32_t block_tokens = 1;
   int32_t time_stride = 1;
-  int32_t row_width = 0;  // elements
-  bool rows_are_f32 = false;
+  RowFormat format;
 };
 
 // Row i of x becomes the cache row of the token at positions[i], whose block is
@@ -29,13 +28,14 @@ struct CacheArgs {
 // REQUIRES: time_stride 1.
 struct WriteRowsArgs {
   CacheArgs cache;
-  Rows x;  // [rows, row_width]
+  Rows x;  // [rows, format.width]
   const int32_t* positions = nullptr;
   const int32_t* blocks = nullptr;
 };
 
 // MTLA's (2505.13544), see kernels/cpu/time_merge.h: of every span, in the
 // order of its rows. No two of the spans are of one sequence.
+// REQUIRES: rows are bf16 or float32.
 struct MergeRowsArgs {
   CacheArgs cache;
   Rows x;

@@ -1,6 +1,6 @@
 // Cached rows: where they lie, and the kernels that write and gather them.
 //
-// Writing rounds to the cache's type, bf16 to nearest even, a NaN to a NaN.
+// Writing rounds to the row's format, to nearest even, a NaN to a NaN.
 // Gathering does not round what is bf16 already, nor float32 to float32.
 // A warp or a block per row: what a row gets depends on no other.
 #ifndef MLA_KERNELS_CUDA_CACHE_ROWS_CUH_
@@ -8,16 +8,13 @@
 
 #include "kernels/cuda/cache_args.h"
 #include "kernels/cuda/primitives.h"
+#include "kernels/cuda/row_elements.cuh"
 
 namespace mla::kernels::cuda {
 
 constexpr int kWriteThreads = 256;
 constexpr int kGatherThreads = 256;
 constexpr int kGatherRows = kGatherThreads / 32;  // of a thread block
-
-MLA_DEVICE int64_t CachedRowBytes(const CacheArgs& cache) {
-  return static_cast<int64_t>(cache.row_width) * (cache.rows_are_f32 ? 4 : 2);
-}
 
 MLA_DEVICE int CachedBlockRows(const CacheArgs& cache) {
   return cache.block_tokens / cache.time_stride;
@@ -28,26 +25,46 @@ MLA_DEVICE unsigned char* CachedRow(const CacheArgs& cache,
                                     const int32_t* block_table, int index) {
   const int block_rows = CachedBlockRows(cache);
   return cache.cache + block_table[index / block_rows] * cache.block_bytes +
-         index % block_rows * CachedRowBytes(cache);
+         index % block_rows * static_cast<int64_t>(cache.format.bytes);
 }
 
-MLA_DEVICE float LoadCached(const CacheArgs& cache, const unsigned char* row,
-                            int64_t i) {
-  return cache.rows_are_f32
-             ? reinterpret_cast<const float*>(row)[i]
-             : Bf16ToFloat(reinterpret_cast<const uint16_t*>(row)[i]);
-}
-
-// Returns what a load will give.
-MLA_DEVICE float StoreCached(const CacheArgs& cache, unsigned char* row,
-                             int64_t i, float value) {
-  if (cache.rows_are_f32) {
+// Returns what a load will give. REQUIRES: not fp8.
+MLA_DEVICE float StoreElement(const RowFormat& format, unsigned char* row,
+                              int64_t i, float value) {
+  if (format.dtype == DType::kF32) {
     reinterpret_cast<float*>(row)[i] = value;
     return value;
   }
   const uint16_t rounded = FloatToBf16(value);
   reinterpret_cast<uint16_t*>(row)[i] = rounded;
   return Bf16ToFloat(rounded);
+}
+
+// The codes of an fp8 row and their scales, a warp for each scale.
+MLA_DEVICE void StoreCodes(const RowFormat& format, const float* x,
+                           unsigned char* row) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  int first = static_cast<int>(threadIdx.x) / 32 * kRowScaleElements;
+  for (; first < format.quantised;
+       first += kWriteThreads / 32 * kRowScaleElements) {
+    const int end = first + kRowScaleElements < format.quantised
+                        ? first + kRowScaleElements
+                        : format.quantised;
+    float most = 0.0f;
+    for (int i = first + lane; i < end; i += 32) {
+      const float magnitude = x[i] < 0.0f ? -x[i] : x[i];
+      if (magnitude > most) most = magnitude;  // which a NaN is not
+    }
+    const float scale = RowScale(WarpMax(most));
+    const float inverse = 1.0f / scale;
+    for (int i = first + lane; i < end; i += 32) {
+      row[i] = ToF8E4M3(x[i] * inverse);
+    }
+    if (lane == 0) {
+      reinterpret_cast<float*>(
+          row + format.scales_at)[first / kRowScaleElements] = scale;
+    }
+  }
 }
 
 // Grid: a block of kWriteThreads for each row of x.
@@ -57,13 +74,15 @@ __global__ void __launch_bounds__(kWriteThreads)
   const auto row = static_cast<int64_t>(blockIdx.x);
   const int block = args.blocks[row];
   if (block < 0) return;
-  unsigned char* to =
-      cache.cache + block * cache.block_bytes +
-      args.positions[row] % cache.block_tokens * CachedRowBytes(cache);
+  unsigned char* to = cache.cache + block * cache.block_bytes +
+                      args.positions[row] % cache.block_tokens *
+                          static_cast<int64_t>(cache.format.bytes);
   const float* x = args.x.data + row * static_cast<int64_t>(args.x.stride);
-  for (int c = static_cast<int>(threadIdx.x); c < cache.row_width;
-       c += kWriteThreads) {
-    StoreCached(cache, to, c, x[c]);
+  const RowFormat& format = cache.format;
+  StoreCodes(format, x, to);
+  for (int c = format.quantised + static_cast<int>(threadIdx.x);
+       c < format.width; c += kWriteThreads) {
+    StoreElement(format, to + format.rest_at, c - format.quantised, x[c]);
   }
 }
 
@@ -71,12 +90,14 @@ __global__ void __launch_bounds__(kWriteThreads)
 MLA_DEVICE void GatherElement(const GatherRowsArgs& args,
                               const unsigned char* row, bool is_there,
                               int64_t from, int64_t to) {
-  if (args.y != nullptr && !args.cache.rows_are_f32) {
+  const RowFormat& format = args.cache.format;
+  if (args.y != nullptr && format.dtype == DType::kBF16) {
     args.y[to] = is_there ? reinterpret_cast<const uint16_t*>(row)[from]
                           : static_cast<uint16_t>(0);
     return;
   }
-  const float value = is_there ? LoadCached(args.cache, row, from) : 0.0f;
+  const float value =
+      is_there ? LoadElement(format, row, static_cast<int>(from)) : 0.0f;
   if (args.y != nullptr) {
     args.y[to] = FloatToBf16(value);
   } else {
@@ -107,7 +128,8 @@ __global__ void __launch_bounds__(kGatherThreads)
     const int64_t to = i * args.y_row_stride + piece * args.y_piece_stride + at;
     if constexpr (kChunks) {
       *reinterpret_cast<uint4*>(args.y + to) =
-          is_there ? *reinterpret_cast<const uint4*>(row + from * 2)
+          is_there ? *reinterpret_cast<const uint4*>(
+                         Bf16Element(args.cache.format, row, from))
                    : make_uint4(0, 0, 0, 0);
     } else {
       GatherElement(args, row, is_there, from, to);

@@ -41,9 +41,11 @@ MLA_DEVICE void StageQuery(const SelectArgs& args, const float* query, int head,
 template <bool kChunks>
 MLA_DEVICE void LoadKey(const SelectArgs& args, const unsigned char* row, int e,
                         float (&key)[8]) {
-  const int64_t at = args.index.offset + e;
+  const int at = args.index.offset + e;
+  const RowFormat& format = args.cache.format;
   if constexpr (kChunks) {
-    const uint4 bits = *reinterpret_cast<const uint4*>(row + at * 2);
+    const uint4 bits =
+        *reinterpret_cast<const uint4*>(Bf16Element(format, row, at));
     const uint32_t pairs[4] = {bits.x, bits.y, bits.z, bits.w};
     MLA_UNROLL
     for (int i = 0; i < 4; ++i) {
@@ -53,8 +55,8 @@ MLA_DEVICE void LoadKey(const SelectArgs& args, const unsigned char* row, int e,
   } else {
     MLA_UNROLL
     for (int i = 0; i < 8; ++i) {
-      key[i] = e + i < args.index.length ? LoadCached(args.cache, row, at + i)
-                                         : 0.0f;
+      key[i] =
+          e + i < args.index.length ? LoadElement(format, row, at + i) : 0.0f;
     }
   }
 }

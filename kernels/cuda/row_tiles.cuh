@@ -11,6 +11,7 @@
 #include "kernels/cuda/attention_args.h"
 #include "kernels/cuda/attention_shape.h"
 #include "kernels/cuda/primitives.h"
+#include "kernels/cuda/row_elements.cuh"
 
 namespace mla::kernels::cuda {
 
@@ -81,7 +82,7 @@ struct RowFinder {
 
   MLA_DEVICE const unsigned char* operator()(int index) const {
     if (index == newest) {
-      return args.newest_rows + static_cast<int64_t>(query) * args.row_bytes;
+      return args.newest_rows + static_cast<int64_t>(query) * args.format.bytes;
     }
     int row = index;
     if (args.selected != nullptr) {
@@ -89,26 +90,24 @@ struct RowFinder {
     }
     if (block_table == nullptr) {
       return args.cache +
-             static_cast<int64_t>(row - args.first_cached) * args.row_bytes;
+             static_cast<int64_t>(row - args.first_cached) * args.format.bytes;
     }
     const int block = block_table[row / args.block_rows];
     return args.cache + static_cast<int64_t>(block) * args.block_bytes +
-           static_cast<int64_t>(row % args.block_rows) * args.row_bytes;
+           static_cast<int64_t>(row % args.block_rows) * args.format.bytes;
   }
 };
 
 // Eight elements of the view from `chunk` on, whatever their type and place.
-MLA_DEVICE uint4 GatherChunk(const unsigned char* row, const RowView& view,
-                             bool is_f32, int chunk) {
+MLA_DEVICE uint4 GatherChunk(const RowFormat& format, const unsigned char* row,
+                             const RowView& view, int chunk) {
   float x[8];
   MLA_UNROLL
   for (int i = 0; i < 8; ++i) {
     const int element = chunk * 8 + i;
     x[i] = 0.0f;
     if (element >= view.size()) continue;
-    const int at = view.Offset(element);
-    x[i] = is_f32 ? reinterpret_cast<const float*>(row)[at]
-                  : Bf16ToFloat(reinterpret_cast<const uint16_t*>(row)[at]);
+    x[i] = LoadElement(format, row, view.Offset(element));
   }
   return make_uint4(PackBf16(x[0], x[1]), PackBf16(x[2], x[3]),
                     PackBf16(x[4], x[5]), PackBf16(x[6], x[7]));
@@ -134,11 +133,15 @@ MLA_DEVICE void LoadRows(const RowFinder& find, const RowView& view, int first,
     if (Shape::kLoad == RowLoad::kAsync) {
       const int at = inside ? view.Offset(chunk * 8) : 0;
       CopyAsync16(dst, row + static_cast<int64_t>(at) * 2, inside ? 16 : 0);
-    } else {
-      *reinterpret_cast<uint4*>(dst) =
-          inside ? GatherChunk(row, view, find.args.rows_are_f32, chunk)
-                 : make_uint4(0, 0, 0, 0);
+      continue;
     }
+    uint4 x = make_uint4(0, 0, 0, 0);
+    if (inside) {
+      x = Shape::kLoad == RowLoad::kCodes
+              ? LoadChunk(find.args.format, row, view.Offset(chunk * 8))
+              : GatherChunk(find.args.format, row, view, chunk);
+    }
+    *reinterpret_cast<uint4*>(dst) = x;
   }
 }
 

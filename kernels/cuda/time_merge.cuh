@@ -24,17 +24,17 @@ MLA_DEVICE void MergeColumn(const MergeRowsArgs& args,
   const int stride = cache.time_stride;
   unsigned char* slot =
       CachedRow(cache, args.block_tables + span.block_table, from / stride);
-  const int64_t row_bytes = CachedRowBytes(cache);
+  const RowFormat& format = cache.format;
   const bool is_sum = c < args.summed;
   float value =
-      is_sum && from % stride != 0 ? LoadCached(cache, slot, c) : 0.0f;
+      is_sum && from % stride != 0 ? LoadElement(format, slot, c) : 0.0f;
   for (int position = from; position < to; ++position) {
     const int64_t row = span.first_row + (position - span.first_position);
     const float x = args.x.data[row * static_cast<int64_t>(args.x.stride) + c];
-    value = StoreCached(cache, args.newest + row * row_bytes, c,
-                        (is_sum ? value : 0.0f) + x);
+    value = StoreElement(format, args.newest + row * format.bytes, c,
+                         (is_sum ? value : 0.0f) + x);
   }
-  StoreCached(cache, slot, c, value);
+  StoreElement(format, slot, c, value);
 }
 
 // Grid: [spans, ceil(row width / kMergeThreads), any] blocks of kMergeThreads.
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(kMergeThreads)
   const int stride = args.cache.time_stride;
   const int c = static_cast<int>(blockIdx.y * kMergeThreads) +
                 static_cast<int>(threadIdx.x);
-  if (c >= args.cache.row_width || span.num_rows <= 0) return;
+  if (c >= args.cache.format.width || span.num_rows <= 0) return;
   const int end = span.first_position + span.num_rows;
   const int skip = static_cast<int>(gridDim.z) * stride;
   int begin = span.first_position / stride * stride +

@@ -15,6 +15,8 @@ namespace {
 float Element(DType dtype, const void* row, int i) {
   if (dtype == DType::kBF16)
     return FromBF16(static_cast<const bf16_t*>(row)[i]);
+  if (dtype == DType::kF8E4M3)
+    return FromF8E4M3(static_cast<const uint8_t*>(row)[i]);
   return static_cast<const float*>(row)[i];
 }
 

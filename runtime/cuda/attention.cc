@@ -13,6 +13,7 @@ namespace {
 using kernels::AttentionPlanOptions;
 using kernels::AttnLayout;
 using kernels::DType;
+using kernels::RowFormat;
 using kernels::cuda::AttentionArgs;
 using kernels::cuda::AttentionChoice;
 using kernels::cuda::CombineArgs;
@@ -63,14 +64,14 @@ void CudaAttention::BeginStep(const CudaStep& step,
   built_.BeginStep(ropes);
 }
 
-bool CudaAttention::Choose(const AttnLayout& layout, bool rows_are_f32,
+bool CudaAttention::Choose(const AttnLayout& layout, const RowFormat& format,
                            bool many_rows, AttentionChoice* choice) const {
   int heads = 0;
   for (int g = 0; g < layout.groups; ++g) {
     heads = std::max(heads, layout.GroupHeads(g));
   }
   // By kind and layout alone: tiles of other sizes add up in other orders.
-  return kernels::cuda::ChooseAttention(layout, rows_are_f32,
+  return kernels::cuda::ChooseAttention(layout, format,
                                         many_rows ? 64 * heads : heads,
                                         device_.shared_bytes(), choice);
 }
@@ -83,7 +84,7 @@ int CudaAttention::ThreadBlocks(const AttentionChoice& choice) const {
 
 bool CudaAttention::PagedFits(const AttendCall& call) const {
   AttentionChoice choice;
-  return Choose(call.weights.layout, call.cache.rows_are_f32, false, &choice);
+  return Choose(call.weights.layout, call.cache.format, false, &choice);
 }
 
 void CudaAttention::Attend(const CudaStep& step, const AttendCall& call) {
@@ -241,7 +242,7 @@ void CudaAttention::AttendPaged(const CudaStep& step, const AttendCall& call,
   const AttnLayout& l = call.weights.layout;
   const bool by_token = ByToken(call);
   AttentionChoice choice;
-  if (!Choose(l, call.cache.rows_are_f32, !generated && !by_token, &choice)) {
+  if (!Choose(l, call.cache.format, !generated && !by_token, &choice)) {
     device_.Fail(absl::UnimplementedError(
         absl::StrCat("no attention kernel holds keys of ", l.key_length(),
                      " elements and values of ", l.value_length())));
@@ -267,8 +268,7 @@ void CudaAttention::AttendPaged(const CudaStep& step, const AttendCall& call,
   args.block_tables = step.block_tables;
   args.block_bytes = call.cache.block_bytes;
   args.block_rows = call.cache.block_tokens / call.cache.time_stride;
-  args.row_bytes = call.cache.row_width * (call.cache.rows_are_f32 ? 4 : 2);
-  args.rows_are_f32 = call.cache.rows_are_f32;
+  args.format = call.cache.format;
   std::copy_n(l.key, 2, args.key);
   std::copy_n(l.value, 2, args.value);
   args.scale_log2 = call.weights.scale * static_cast<float>(M_LOG2E);
@@ -290,7 +290,8 @@ void CudaAttention::AttendBuilt(const CudaStep& step, const AttendCall& call,
   if (spans.empty() || !device_.ok()) return;
   const AttnLayout built = BuiltRows::LayoutOf(call.weights);
   AttentionChoice choice;
-  if (!Choose(built, /*rows_are_f32=*/false, /*many_rows=*/true, &choice)) {
+  const RowFormat format = kernels::RowFormatOf(built, DType::kBF16);
+  if (!Choose(built, format, /*many_rows=*/true, &choice)) {
     device_.Fail(absl::UnimplementedError(
         absl::StrCat("no attention kernel holds keys of ", built.key_length(),
                      " elements and values of ", built.value_length())));
@@ -310,7 +311,7 @@ void CudaAttention::AttendBuilt(const CudaStep& step, const AttendCall& call,
   args.q = q;
   args.q_head_stride = stride;
   args.q_row_stride = int64_t{heads} * stride;
-  args.row_bytes = built.row_width * 2;
+  args.format = format;
   std::copy_n(built.key, 2, args.key);
   std::copy_n(built.value, 2, args.value);
   args.scale_log2 = call.weights.scale * static_cast<float>(M_LOG2E);

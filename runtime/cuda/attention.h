@@ -53,8 +53,9 @@ class CudaAttention {
   using Args = kernels::cuda::AttentionArgs;
   using Choice = kernels::cuda::AttentionChoice;
 
-  bool Choose(const kernels::AttnLayout& layout, bool rows_are_f32,
-              bool many_rows, Choice* choice) const;
+  bool Choose(const kernels::AttnLayout& layout,
+              const kernels::RowFormat& format, bool many_rows,
+              Choice* choice) const;
   int ThreadBlocks(const Choice& choice) const;
   bool PagedFits(const AttendCall& call) const;
   void AttendPaged(const CudaStep& step, const AttendCall& call,

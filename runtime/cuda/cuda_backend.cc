@@ -110,6 +110,7 @@ class CudaBackend : public Backend {
   absl::Status AllocateCache(absl::Span<const AttnLayout> layers, DType dtype,
                              int block_tokens, int num_blocks) override {
     if (!device_.ok()) return device_.status();
+    if (absl::Status s = CheckCacheRows(layers, dtype); !s.ok()) return s;
     block_tokens_ = block_tokens;
     layers_.clear();
     summed_.clear();
@@ -118,8 +119,7 @@ class CudaBackend : public Backend {
     for (const AttnLayout& layout : layers) {
       offsets.push_back(block_bytes);
       const int64_t rows = block_tokens / layout.time_stride;
-      block_bytes += rows * layout.row_width *
-                     static_cast<int64_t>(kernels::SizeOf(dtype));
+      block_bytes += rows * kernels::RowFormatOf(layout, dtype).bytes;
       // The kernels read pieces of 16 bytes.
       block_bytes = (block_bytes + 15) / 16 * 16;
     }
@@ -134,8 +134,8 @@ class CudaBackend : public Backend {
     for (size_t i = 0; i < layers.size(); ++i) {
       summed_.push_back(layers[i].value_length());
       layers_.push_back({slab_ + offsets[i], block_bytes, block_tokens,
-                         layers[i].time_stride, layers[i].row_width,
-                         dtype == DType::kF32});
+                         layers[i].time_stride,
+                         kernels::RowFormatOf(layers[i], dtype)});
     }
     return device_.status();
   }
@@ -258,13 +258,13 @@ class CudaBackend : public Backend {
             "cache write");
       return;
     }
-    const size_t row_bytes = cache.row_width * (cache.rows_are_f32 ? 4 : 2);
     cuda::MergeRowsArgs args;
     args.cache = cache;
     args.x = x;
     args.block_tables = step_.block_tables;
     args.summed = summed_[layer];
-    args.newest = newest_.Reserve<unsigned char>(x.rows * row_bytes);
+    args.newest =
+        newest_.Reserve<unsigned char>(size_t(x.rows) * cache.format.bytes);
     // A sequence that is computed again has spans of both kinds, and a row may
     // stand for tokens of both: so its prompt's first.
     for (const CudaSpans* spans : {&step_.prompt, &step_.generated}) {

@@ -138,7 +138,7 @@ class Layer {
     Step step;
     step.cache = {reinterpret_cast<std::byte*>(rows.data()),
                   size_t(kBlockTokens) * row_ * sizeof(kernels::bf16_t),
-                  kBlockTokens, row_, DType::kBF16};
+                  kBlockTokens, kernels::RowFormatOf(row_, DType::kBF16)};
     step.spans = {{0, queries, context - queries, table.data()}};
     const auto matrix = [&](std::vector<float>& data, int cols) {
       data.resize(size_t(queries) * cols, 0.01f);

@@ -46,6 +46,14 @@ double MeanRow(const ModelConfig& c) {
   return c.KvBytesPerToken(kernels::DType::kF32) / 4 / c.num_layers;
 }
 
+// A mean width has no whole number of elements.
+double RowBytes(double width, kernels::DType dtype) {
+  if (dtype == kernels::DType::kF8E4M3) {
+    return kernels::RowFormatOf(static_cast<int>(width), dtype).bytes;
+  }
+  return width * static_cast<double>(kernels::SizeOf(dtype));
+}
+
 // What the layers have of a size: "88", or "64 to 104".
 std::string Range(const ModelConfig& c, int AttentionConfig::*size) {
   int least = c.attention[0].*size, most = least;
@@ -91,7 +99,6 @@ std::vector<Layout> Compare(const ModelConfig& c, int64_t source_row) {
 ordered_json Describe(const ModelConfig& c, int64_t source_row,
                       const InspectOptions& options) {
   const AttentionConfig& a = c.attention[0];
-  const size_t element = kernels::SizeOf(options.kv_dtype);
   ordered_json attention = {{"heads", a.heads},
                             {"head_dim", a.query_head_dim()},
                             {"v_head_dim", a.output_head_dim()}};
@@ -108,14 +115,17 @@ ordered_json Describe(const ModelConfig& c, int64_t source_row,
   attention["row_width"] = a.Layout().row_width;
   attention["tokens_per_row"] = a.time_stride;
 
+  const kernels::DType dtype = options.kv_dtype;
   const auto per_token =
-      static_cast<int64_t>(std::ceil(c.KvBytesPerToken(options.kv_dtype)));
+      static_cast<int64_t>(std::ceil(c.KvBytesPerToken(dtype)));
   ordered_json layouts = ordered_json::array();
   for (const Layout& layout : Compare(c, source_row)) {
     layouts.push_back(
         {{"layout", layout.name},
          {"bytes_per_token",
-          std::llround(layout.row_width * c.num_layers * element)},
+          layout.is_own
+              ? per_token
+              : std::llround(RowBytes(layout.row_width, dtype) * c.num_layers)},
          {"this_model", layout.is_own}});
   }
   ordered_json d = {{"architecture", c.architecture},
@@ -131,7 +141,8 @@ ordered_json Describe(const ModelConfig& c, int64_t source_row,
                     {"tokens_that_fit", options.memory_bytes / per_token},
                     {"layouts", std::move(layouts)}};
   if (source_row > 0) {
-    d["source_kv_bytes_per_token"] = source_row * c.num_layers * element;
+    d["source_kv_bytes_per_token"] = std::llround(
+        RowBytes(static_cast<double>(source_row), dtype) * c.num_layers);
     d["kv_bytes_of_source"] = MeanRow(c) / static_cast<double>(source_row);
   }
   return d;

@@ -57,13 +57,31 @@ TEST(AttentionKernel, RowsOfAnyWidthAndType) {
              {1, 2}, {33, 6}, {47, 10}, {48, 16}}) {
       AttentionCase c;
       c.layout = MlaLayout(3, rank, rope, /*index_head_dim=*/5);
-      c.rows_are_f32 = f32;
+      c.type = f32 ? DType::kF32 : DType::kBF16;
       c.block_rows = 4;
       c.Fill({{1, 0}, {1, 8}, {3, 40}}, rank);
       Check<Gather>(c, {.bf16_out = f32});
       if (HasFailure()) FAIL() << rank << " " << rope << " " << f32;
     }
   }
+}
+
+TEST(AttentionKernel, Fp8RowsWithAnyScales) {
+  using Codes16 = AttentionShape<256, 256, 16, true, RowLoad::kCodes>;
+  using Codes64 = AttentionShape<256, 256, 64, true, RowLoad::kCodes>;
+  using Heads = AttentionShape<64, 64, 16, false, RowLoad::kCodes>;
+  using Gather = AttentionShape<256, 256, 16, true, RowLoad::kGather>;
+  const auto fp8 = [](const AttnLayout& layout, uint64_t seed) {
+    AttentionCase c;
+    c.layout = layout;
+    c.type = DType::kF8E4M3;
+    c.Fill({{1, 0}, {1, 63}, {2, 139}}, seed);
+    return c;
+  };
+  Check<Codes16>(fp8(MlaLayout(5, 160, 24), 1));
+  Check<Codes64>(fp8(MlaLayout(40, 160, 24), 2), {.bf16_out = true});
+  Check<Heads>(fp8(GqaLayout(6, 3, 40), 3));
+  Check<Gather>(fp8(MlaLayout(3, 141, 6, /*index_head_dim=*/5), 4));
 }
 
 TEST(AttentionKernel, RowsThatStandForSeveralTokens) {

@@ -17,9 +17,10 @@ using cuda_host::AttentionCase;
 constexpr int kH100 = 227 << 10, kA100 = 163 << 10, kRtx = 99 << 10;
 
 AttentionChoice Choose(const AttnLayout& layout, int packed_rows,
-                       int shared_bytes = kH100, bool f32 = false) {
+                       int shared_bytes = kH100, DType type = DType::kBF16) {
   AttentionChoice choice;
-  EXPECT_TRUE(ChooseAttention(layout, f32, packed_rows, shared_bytes, &choice));
+  EXPECT_TRUE(ChooseAttention(layout, RowFormatOf(layout, type), packed_rows,
+                              shared_bytes, &choice));
   EXPECT_LE(choice.shared_bytes, shared_bytes);
   EXPECT_GE(choice.key_dim, layout.key_length());
   EXPECT_GE(choice.value_dim, layout.value_length());
@@ -46,20 +47,34 @@ TEST(AttentionLaunch, TakesWhatTheDeviceHasMemoryFor) {
   const AttnLayout layout = MlaLayout(128, 512, 64);
   EXPECT_EQ(Choose(layout, 128, kA100).tile_rows, 64);
   EXPECT_EQ(Choose(layout, 128, kRtx).tile_rows, 16);
-  AttentionChoice choice;
-  EXPECT_FALSE(ChooseAttention(layout, false, 128, 48 << 10, &choice));
-  EXPECT_FALSE(
-      ChooseAttention(MlaLayout(4, 640, 64), false, 4, kH100, &choice));
-  EXPECT_FALSE(
-      ChooseAttention(MlaLayout(4, 512, 72), false, 4, kH100, &choice));
+  const auto fits = [](const AttnLayout& l, int packed_rows, int shared_bytes) {
+    AttentionChoice choice;
+    return ChooseAttention(l, RowFormatOf(l, DType::kBF16), packed_rows,
+                           shared_bytes, &choice);
+  };
+  EXPECT_FALSE(fits(layout, 128, 48 << 10));
+  EXPECT_FALSE(fits(MlaLayout(4, 640, 64), 4, kH100));
+  EXPECT_FALSE(fits(MlaLayout(4, 512, 72), 4, kH100));
 }
 
 TEST(AttentionLaunch, GathersWhatIsNotInWholeChunks) {
   EXPECT_EQ(Choose(MlaLayout(9, 88, 32, /*index_head_dim=*/3), 9).load,
             RowLoad::kGather);
   EXPECT_EQ(Choose(MlaLayout(9, 90, 32), 9).load, RowLoad::kGather);
-  EXPECT_EQ(Choose(MlaLayout(9, 88, 32), 9, kH100, true).load,
+  EXPECT_EQ(Choose(MlaLayout(9, 88, 32), 9, kH100, DType::kF32).load,
             RowLoad::kGather);
+}
+
+TEST(AttentionLaunch, WidensCodesWhereTheyComeInChunks) {
+  const auto load = [](const AttnLayout& layout) {
+    return Choose(layout, 16, kH100, DType::kF8E4M3).load;
+  };
+  EXPECT_EQ(load(MlaLayout(16, 512, 64)), RowLoad::kCodes);
+  EXPECT_EQ(load(GqaLayout(32, 8, 128)), RowLoad::kCodes);
+  EXPECT_EQ(load(MlaLayout(16, 90, 32)), RowLoad::kGather);
+  EXPECT_EQ(
+      Choose(MlaLayout(128, 512, 64), 128, kH100, DType::kF8E4M3).tile_rows,
+      64);
 }
 
 // Owns what it copies to the device.
@@ -103,8 +118,7 @@ class Device {
 
 void CheckOnDevice(const AttentionCase& c, int packed_rows) {
   const AttnLayout& layout = c.layout;
-  const AttentionChoice choice =
-      Choose(layout, packed_rows, kH100, c.rows_are_f32);
+  const AttentionChoice choice = Choose(layout, packed_rows, kH100, c.type);
   Device device;
   const int heads = layout.virtual_heads(), dv = layout.value_length();
   std::vector<int32_t> first_head;
@@ -123,9 +137,8 @@ void CheckOnDevice(const AttentionCase& c, int packed_rows) {
   args.cache = device.Copy(c.cache);
   args.block_tables = device.Copy(c.block_tables);
   args.block_rows = c.block_rows;
-  args.row_bytes = c.row_bytes();
-  args.block_bytes = int64_t{c.block_rows} * args.row_bytes;
-  args.rows_are_f32 = c.rows_are_f32;
+  args.block_bytes = int64_t{c.block_rows} * c.row_bytes();
+  args.format = c.format();
   std::copy_n(layout.key, 2, args.key);
   std::copy_n(layout.value, 2, args.value);
   args.first_head = device.Copy(first_head);
@@ -161,11 +174,14 @@ TEST(AttentionLaunch, ComputesEveryShapeOnADevice) {
         MlaLayout(17, 512, 64), MlaLayout(3, 41, 6), GqaLayout(6, 2, 64),
         GqaLayout(4, 4, 128), GqaLayout(40, 2, 32), GqaLayout(6, 3, 22),
         GqaLayout(2, 1, 256)}) {
-    AttentionCase c;
-    c.layout = layout;
-    c.Fill({{1, 70}, {2, 299}}, 7);
-    CheckOnDevice(c, 2 * layout.GroupHeads(0));
-    if (HasFailure()) FAIL() << layout.row_width << " elements a row";
+    for (const DType type : {DType::kBF16, DType::kF8E4M3}) {
+      AttentionCase c;
+      c.layout = layout;
+      c.type = type;
+      c.Fill({{1, 70}, {2, 299}}, 7);
+      CheckOnDevice(c, 2 * layout.GroupHeads(0));
+      if (HasFailure()) FAIL() << layout.row_width << " of " << Name(type);
+    }
   }
 }
 

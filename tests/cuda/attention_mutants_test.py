@@ -10,6 +10,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KERNEL, TILES, PLAN = "cuda/attention.cuh", "cuda/row_tiles.cuh", "plan/attention_plan.cc"
+ELEMENTS = "cuda/row_elements.cuh"
 
 # name: (file, what is there, what is put there instead). Those of ALWAYS are tried
 # in every run, all where MLA_SOAK is set.
@@ -59,6 +60,11 @@ MUTANTS = {
     "elements behind the view's are read": (
         TILES, "if (element >= view.size()) continue;", ""),
     "the newest row is the cache's": (TILES, "if (index == newest) {", "if (false) {"),
+    "all of a row read with its first scale": (
+        ELEMENTS, "row + f.scales_at)[element / kRowScaleElements]", "row + f.scales_at)[0]"),
+    "a code's sign lost": (ELEMENTS, "(code & 0x80u) << 24 | magnitude", "magnitude"),
+    "the second code of a pair read twice": (
+        ELEMENTS, "PackBf16(E4m3ToFloat(two) * scale,", "PackBf16(E4m3ToFloat(two >> 8) * scale,"),
     "a group reads the first one's slice": (
         TILES, "slices[i].offset + group * slices[i].group_stride", "slices[i].offset"),
     "a piece too few": (PLAN, "piece.begin < end; piece.begin += size",

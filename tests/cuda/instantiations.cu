@@ -7,6 +7,8 @@ namespace mla::kernels::cuda {
 using Latent16 = AttentionShape<576, 512, 16, true, RowLoad::kAsync>;
 using Latent64 = AttentionShape<576, 512, 64, true, RowLoad::kAsync>;
 using Gathered16 = AttentionShape<576, 512, 16, true, RowLoad::kGather>;
+using Codes16 = AttentionShape<576, 512, 16, true, RowLoad::kCodes>;
+using Codes64 = AttentionShape<576, 512, 64, true, RowLoad::kCodes>;
 using Heads64 = AttentionShape<192, 128, 64, false, RowLoad::kAsync>;
 using Groups16 = AttentionShape<128, 128, 16, false, RowLoad::kAsync>;
 
@@ -16,6 +18,7 @@ constexpr bool Takes(int shared_bytes, int threads) {
   return Shape::kSharedBytes == shared_bytes && Shape::kThreads == threads;
 }
 static_assert(Takes<Latent16>(93760, 128) && Takes<Gathered16>(93760, 128) &&
+                  Takes<Codes16>(93760, 128) && Takes<Codes64>(152832, 256) &&
                   Takes<Latent64>(152832, 256) && Takes<Heads64>(70912, 256) &&
                   Takes<Groups16>(38464, 128),
               "shared memory or threads changed");
@@ -25,6 +28,10 @@ template __global__ void AttentionKernel<Latent16>(
 template __global__ void AttentionKernel<Latent64>(
     const __grid_constant__ AttentionArgs);
 template __global__ void AttentionKernel<Gathered16>(
+    const __grid_constant__ AttentionArgs);
+template __global__ void AttentionKernel<Codes16>(
+    const __grid_constant__ AttentionArgs);
+template __global__ void AttentionKernel<Codes64>(
     const __grid_constant__ AttentionArgs);
 template __global__ void AttentionKernel<Heads64>(
     const __grid_constant__ AttentionArgs);

@@ -35,6 +35,12 @@ MUTANTS = {
         "cache_kernels_test", "cache",
         ("cuda/cache_rows.cuh", "const int block = args.blocks[row];",
          "const int block = args.blocks[row] < 0 ? 0 : args.blocks[row];")),
+    "a lane's own largest taken for its group's": (
+        "fp8_rows_test", "cache",
+        ("cuda/cache_rows.cuh", "RowScale(WarpMax(most))", "RowScale(most)")),
+    "codes behind the last whole group not written": (
+        "fp8_rows_test", "cache",
+        ("cuda/cache_rows.cuh", "first < format.quantised;", "first + kRowScaleElements <= format.quantised;")),
     "a chunk's sum begins anew with every span": (
         "time_merge_kernel_test", "cache",
         ("cuda/time_merge.cuh", "is_sum && from % stride != 0 ?", "false ?")),

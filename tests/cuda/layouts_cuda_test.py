@@ -23,7 +23,7 @@ from systems import SYSTEMS  # noqa: E402
 
 HOST = os.environ["MLASERVE_CUDA_HOST"]
 WAVES = 20
-# One of each way through runtime/cuda/attention.cc: with float32 rows, too, and served
+# One of each way through runtime/cuda/attention.cc: with rows of other types, too, and served
 # (the last three of them with MLA_SOAK).
 EACH_WAY = ["mla", "mtla_3", "lrkv", "eg_mla", "gqa", "mlra_4", "mfa_kr"]
 
@@ -31,8 +31,12 @@ EACH_WAY = ["mla", "mtla_3", "lrkv", "eg_mla", "gqa", "mlra_4", "mfa_kr"]
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_logits_and_activations_are_the_oracles(name, tmp_path):
     Decoder(name, 1).save(tmp_path)
-    both = name in EACH_WAY or os.environ.get("MLA_SOAK")
-    for rows in ("bf16", "f32") if both else ("bf16",):
+    types = ["bf16"]
+    if name in EACH_WAY or os.environ.get("MLA_SOAK"):
+        types.append("f32")
+        if not name.startswith("mtla"):  # whose rows are added up
+            types.append("fp8")
+    for rows in types:
         verify = subprocess.run(
             [HOST, "verify", str(tmp_path), "--backend", "cuda-host", "--weights-dtype", "bf16",
              "--kv-cache-dtype", rows,

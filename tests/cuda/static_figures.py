@@ -39,6 +39,8 @@ RESERVED_SHARED = 1024  # of each block, by the system
 KERNELS = {
     "Attention<576,512,16,latent>": dict(shared=93760, threads=128, registers=200, hot=True),
     "Attention<576,512,64,latent>": dict(shared=152832, threads=256, registers=255, hot=True),
+    "Attention<576,512,16,latent,fp8>": dict(shared=93760, threads=128, registers=220),
+    "Attention<576,512,64,latent,fp8>": dict(shared=152832, threads=256, registers=255),
     "Attention<576,512,16,latent,gather>": dict(shared=93760, threads=128, registers=200),
     "Attention<192,128,64,heads>": dict(shared=70912, threads=256, registers=128, hot=True),
     "Attention<128,128,16,heads>": dict(shared=38464, threads=128, registers=104, hot=True),
@@ -66,11 +68,11 @@ def name_of(mangled):
     numbers = re.search(r"AttentionShapeILi(\d+)ELi(\d+)ELi(\d+)ELb(\d)E.*?RowLoadE(\d)", mangled)
     if not numbers:
         return mangled
-    key, value, rows, latent, gather = numbers.groups()
+    key, value, rows, latent, load = numbers.groups()
     if kernel == "Combine":
         return f"Combine<{key},{value},{rows}>"
     return (f"Attention<{key},{value},{rows},{'latent' if latent == '1' else 'heads'}"
-            f"{',gather' if gather == '1' else ''}>")
+            f"{('', ',fp8', ',gather')[int(load)]}>")
 
 
 def compile_for(arch, *options):

@@ -111,13 +111,15 @@ void PrintRow(const Limits& limits, const std::string& what, double seconds,
 struct AttentionCase {
   const char* what;
   AttnLayout layout;
-  int batch, tokens, rows;  // rows: of each sequence's queries, its last
+  int batch, tokens, rows;    // rows: of each sequence's queries, its last
+  DType type = DType::kBF16;  // of cached rows
 };
 
 void BenchAttention(const Limits& limits, const AttentionCase& c, int calls) {
   const AttnLayout& l = c.layout;
+  const RowFormat format = RowFormatOf(l, c.type);
   AttentionChoice choice;
-  if (!ChooseAttention(l, false, c.rows * l.GroupHeads(0), limits.shared_bytes,
+  if (!ChooseAttention(l, format, c.rows * l.GroupHeads(0), limits.shared_bytes,
                        &choice)) {
     std::printf("| %s | no kernel of this device holds it | | | | |\n", c.what);
     return;
@@ -146,9 +148,9 @@ void BenchAttention(const Limits& limits, const AttentionCase& c, int calls) {
   args.q_row_stride = int64_t{heads} * args.q_head_stride;
   const int64_t rows = int64_t{c.batch} * c.rows;
   args.q = Zeros<uint16_t>(rows * args.q_row_stride);
-  args.row_bytes = l.row_width * 2;
+  args.format = format;
   args.block_rows = kBlockRows;
-  args.block_bytes = int64_t{kBlockRows} * args.row_bytes;
+  args.block_bytes = int64_t{kBlockRows} * args.format.bytes;
   args.cache = Zeros<unsigned char>(tables.size() * args.block_bytes);
   args.block_tables = Copy(tables);
   std::copy_n(l.key, 2, args.key);
@@ -174,7 +176,7 @@ void BenchAttention(const Limits& limits, const AttentionCase& c, int calls) {
   // Of each query, half of its own rows' tokens are not seen.
   const double seen = c.tokens - (c.rows - 1) / 2.0;
   const double bytes =
-      double(c.batch) * c.tokens * args.row_bytes +
+      double(c.batch) * c.tokens * args.format.bytes +
       double(rows) * heads * (args.q_head_stride * 2 + l.value_length() * 4);
   const double flops =
       2.0 * rows * heads * seen * (l.key_length() + l.value_length());
@@ -254,6 +256,10 @@ int main(int argc, char** argv) {
       "|---|---:|---:|---:|---:|---:|\n");
   if (small) {
     BenchAttention(limits, {"decode", MlaLayout(4, 512, 64), 2, 130, 1}, calls);
+    BenchAttention(
+        limits,
+        {"decode of fp8", MlaLayout(4, 512, 64), 2, 130, 1, DType::kF8E4M3},
+        calls);
     BenchAttention(limits, {"prefill", Heads(2, 192, 128), 1, 64, 64}, calls);
     BenchExperts(limits, "experts", 4, 24, 64, 64, calls);
     return 0;
@@ -271,6 +277,10 @@ int main(int argc, char** argv) {
       }
     }
   }
+  BenchAttention(limits,
+                 {"decode 576/512 of fp8, 16 heads, 128 x 4096",
+                  MlaLayout(16, 512, 64), 128, 4096, 1, DType::kF8E4M3},
+                 calls);
   BenchAttention(
       limits,
       {"decode GQA 32/8 of 128, 64 x 4096", GqaLayout(32, 8, 128), 64, 4096, 1},

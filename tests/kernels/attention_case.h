@@ -14,12 +14,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/row_codec.h"
 #include "tests/support/random.h"
 
 namespace mla::kernels {
@@ -106,8 +108,8 @@ struct Pool {
     int blocks = 0;
     for (int length : lengths) blocks += Blocks(length);
     bytes.resize((blocks + 3) * block_bytes());
-    std::vector<float> poison(bytes.size() / SizeOf(dtype), NAN);
-    Write(poison.data(), poison.size(), bytes.data());
+    // A NaN of every type.
+    std::fill(bytes.begin(), bytes.end(), std::byte{0xff});
     std::vector<int32_t> ids(blocks + 3);
     std::iota(ids.begin(), ids.end(), 0);
     std::shuffle(ids.begin(), ids.end(), std::mt19937(5));
@@ -120,7 +122,7 @@ struct Pool {
       const std::vector<float> values =
           testing::RandomFloats(size_t(rows) * width, 100 + s);
       for (int t = 0; t < rows; ++t) {
-        Write(&values[size_t(t) * width], width, View().Row(table.data(), t));
+        Write(&values[size_t(t) * width], View().Row(table.data(), t));
       }
     }
   }
@@ -128,26 +130,30 @@ struct Pool {
   int Blocks(int length) const {
     return (c.rows_of(length) + block_rows - 1) / block_rows;
   }
-  size_t row_bytes() const { return c.layout.row_width * SizeOf(dtype); }
+  RowFormat format() const { return RowFormatOf(c.layout, dtype); }
+  size_t row_bytes() const { return size_t(format().bytes); }
   size_t block_bytes() const { return block_rows * row_bytes(); }
-  void Write(const float* src, size_t count, std::byte* dst) const {
-    for (size_t i = 0; i < count; ++i) {
-      if (dtype == DType::kBF16) {
-        reinterpret_cast<bf16_t*>(dst)[i] = ToBF16(src[i]);
-      } else {
-        reinterpret_cast<float*>(dst)[i] = src[i];
-      }
-    }
+  void Write(const float* src, std::byte* dst) const {
+    StoreRow(GetInnerKernels(Isa::kReference), format(), src, dst);
   }
   CacheRows View() {
-    return {bytes.data(), block_bytes(), block_rows, c.layout.row_width, dtype};
+    return {bytes.data(), block_bytes(), block_rows, format()};
   }
   std::vector<double> Read(const std::byte* p) const {
+    const RowFormat f = format();
+    const std::byte* rest = p + f.rest_at;
     std::vector<double> row(c.layout.row_width);
-    for (size_t i = 0; i < row.size(); ++i) {
-      row[i] = dtype == DType::kBF16
-                   ? FromBF16(reinterpret_cast<const bf16_t*>(p)[i])
-                   : reinterpret_cast<const float*>(p)[i];
+    for (int i = 0; i < f.width; ++i) {
+      if (i < f.quantised) {
+        float scale;
+        std::memcpy(&scale, p + f.scales_at + i / kRowScaleElements * 4, 4);
+        row[i] = double{scale} * FromF8E4M3(static_cast<uint8_t>(p[i]));
+      } else if (dtype == DType::kF32) {
+        row[i] = reinterpret_cast<const float*>(rest)[i];
+      } else {
+        row[i] =
+            FromBF16(reinterpret_cast<const bf16_t*>(rest)[i - f.quantised]);
+      }
     }
     return row;
   }
@@ -156,7 +162,7 @@ struct Pool {
     const std::vector<float> values = testing::RandomFloats(
         c.layout.row_width, 5000 * (sequence + 1) + position);
     std::vector<std::byte> row(row_bytes());
-    Write(values.data(), values.size(), row.data());
+    Write(values.data(), row.data());
     return row;
   }
   // The rows that the query at `position` sees.

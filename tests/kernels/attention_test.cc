@@ -42,13 +42,18 @@ std::vector<Case> Cases() {
   };
 }
 
+std::vector<DType> RowTypes(const Case& c) {
+  if (c.layout.time_stride > 1) return {DType::kF32, DType::kBF16};
+  return {DType::kF32, DType::kBF16, DType::kF8E4M3};
+}
+
 using AttentionTest = mla::testing::IsaTest;
 MLA_FOR_EACH_ISA(AttentionTest);
 
 TEST_P(AttentionTest, DecodeMatchesTheDefinition) {
   CpuContext cpu(GetParam(), 2);
   for (const Case& c : Cases()) {
-    for (DType dtype : {DType::kF32, DType::kBF16}) {
+    for (DType dtype : RowTypes(c)) {
       const int longest = c.nope > 0 ? 300 : 600;  // the oracle is slow
       Pool pool(c, dtype, {1, 63, 64, 65, longest});
       const Weights w(c, DType::kF32);
@@ -64,7 +69,7 @@ TEST_P(AttentionTest, PrefillMatchesTheDefinition) {
   CpuContext cpu(GetParam(), 2);
   for (const Case& c : Cases()) {
     if (c.layout.time_stride > 1) continue;  // decode's
-    for (DType dtype : {DType::kF32, DType::kBF16}) {
+    for (DType dtype : RowTypes(c)) {
       Pool pool(c, dtype, {1, 70, 130, 200});
       const Weights w(c, DType::kF32);
       const std::vector<Query> queries = {
@@ -81,7 +86,8 @@ TEST_P(AttentionTest, RandomLayoutsMatchTheDefinitionBothWays) {
   for (unsigned seed = 1; seed <= 40; ++seed) {
     const Case c = RandomCase(seed);
     const int block_rows = seed % 3 == 0 ? 64 : seed % 3 == 1 ? 1 : 7;
-    Pool pool(c, seed % 2 ? DType::kF32 : DType::kBF16, {33, 90}, block_rows);
+    const std::vector<DType> types = RowTypes(c);
+    Pool pool(c, types[seed % types.size()], {33, 90}, block_rows);
     const Weights w(c, DType::kF32);
     const std::vector<Query> queries = {{0, 0, 33}, {1, 60, 30}};
     Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
@@ -112,7 +118,7 @@ TEST_P(AttentionTest, PromptBitsDoNotDependOnItsChunks) {
   for (unsigned seed = 1; seed <= 10; ++seed) cases.push_back(RandomCase(seed));
   for (const Case& c : cases) {
     if (c.layout.time_stride > 1) continue;
-    Pool pool(c, DType::kBF16, {150});
+    Pool pool(c, RowTypes(c).back(), {150});
     const Weights w(c, DType::kBF16);
     const std::vector<float> whole =
         Attend(cpu, c, w, pool, {{0, 0, 150}}, false);

@@ -143,7 +143,7 @@ TEST_P(ElementwiseTest, RowsAreStoredRoundedToNearestEven) {
   x[3] = std::numeric_limits<float>::quiet_NaN();
   std::vector<bf16_t> row(37);
   std::byte* slot = reinterpret_cast<std::byte*>(row.data());
-  WriteRows(cpu, View(x, 1, 37), DType::kBF16, &slot);
+  WriteRows(cpu, View(x, 1, 37), RowFormatOf(37, DType::kBF16), &slot);
   for (int i = 0; i < 37; ++i) EXPECT_EQ(row[i], ToBF16(x[i])) << i;
   EXPECT_EQ(row[0], 0x3f80);
   EXPECT_EQ(row[1], 0x3f82);

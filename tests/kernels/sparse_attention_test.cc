@@ -12,6 +12,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/cpu/row_codec.h"
 #include "tests/support/isa.h"
 #include "tests/support/random.h"
 
@@ -31,9 +32,9 @@ class SparseAttentionTest : public mla::testing::IsaTest {
   void Fill(int tokens, DType dtype) {
     tokens_ = tokens;
     const int blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
-    const size_t other_layer = kBlockTokens * 12 * SizeOf(dtype);
-    cache_.dtype = dtype;
-    cache_.row_width = layout_.row_width;
+    cache_.format = RowFormatOf(layout_, dtype);
+    const size_t other_layer =
+        kBlockTokens * static_cast<size_t>(RowFormatOf(12, dtype).bytes);
     cache_.block_tokens = kBlockTokens;
     cache_.block_bytes = kBlockTokens * cache_.row_bytes() + other_layer;
     bytes_.assign((blocks + 1) * cache_.block_bytes, std::byte{0xff});  // NaN
@@ -43,15 +44,10 @@ class SparseAttentionTest : public mla::testing::IsaTest {
     rows_ = RandomFloats(size_t(tokens) * layout_.row_width, 7);
     for (int t = 0; t < tokens; ++t) {
       std::byte* slot = cache_.Row(table_.data(), t);
-      for (int i = 0; i < layout_.row_width; ++i) {
-        float& value = rows_[size_t(t) * layout_.row_width + i];
-        if (dtype == DType::kBF16) {
-          reinterpret_cast<bf16_t*>(slot)[i] = ToBF16(value);
-          value = FromBF16(ToBF16(value));
-        } else {
-          reinterpret_cast<float*>(slot)[i] = value;
-        }
-      }
+      float* values = &rows_[size_t(t) * layout_.row_width];
+      const InnerKernels& inner = GetInnerKernels(Isa::kReference);
+      StoreRow(inner, cache_.format, values, slot);
+      LoadRow(inner, cache_.format, slot, 0, layout_.row_width, values);
     }
     const int key = layout_.key_length();
     q_ = RandomFloats(size_t(tokens) * kHeads * key, 8);
@@ -159,7 +155,7 @@ class SparseAttentionTest : public mla::testing::IsaTest {
 MLA_FOR_EACH_ISA(SparseAttentionTest);
 
 TEST_P(SparseAttentionTest, PromptsAndGeneratedTokensMatchTheDefinition) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF8E4M3}) {
     Fill(150, dtype);
     // The prompt in two chunks, the first of which crosses top_k.
     for (const auto& [first, rows] : {std::pair(0, 60), std::pair(60, 40)}) {

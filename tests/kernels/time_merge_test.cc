@@ -24,7 +24,7 @@ Merged Merge(int stride, const std::vector<int>& steps, DType dtype) {
   layout.time_stride = stride;
   const int rows = (kTokens + stride - 1) / stride;
   const std::vector<int32_t> table = {4, 1, 3, 0, 2};
-  CacheRows cache{nullptr, 0, kBlockRows, kWidth, dtype};
+  CacheRows cache{nullptr, 0, kBlockRows, RowFormatOf(kWidth, dtype)};
   cache.block_bytes = kBlockRows * cache.row_bytes();
   std::vector<std::byte> bytes(table.size() * cache.block_bytes,
                                std::byte{0xff});

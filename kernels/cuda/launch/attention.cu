@@ -53,22 +53,32 @@ cudaError_t Combine(const CombineArgs& args, cudaStream_t stream) {
 }
 
 // Calls `f` with the choice's shape as its argument's type.
-template <int kKeyDim, int kValueDim, class F>
-cudaError_t WithRows(const AttentionChoice& c, F f) {
-  constexpr RowLoad kAsync = RowLoad::kAsync, kGather = RowLoad::kGather;
-  if (c.load == kGather) {
-    return c.values_are_keys
-               ? f(AttentionShape<kKeyDim, kValueDim, 16, true, kGather>())
-               : f(AttentionShape<kKeyDim, kValueDim, 16, false, kGather>());
-  }
+template <int kKeyDim, int kValueDim, RowLoad kLoad, class F>
+cudaError_t WithLoad(const AttentionChoice& c, F f) {
   if (c.tile_rows == 16) {
     return c.values_are_keys
-               ? f(AttentionShape<kKeyDim, kValueDim, 16, true, kAsync>())
-               : f(AttentionShape<kKeyDim, kValueDim, 16, false, kAsync>());
+               ? f(AttentionShape<kKeyDim, kValueDim, 16, true, kLoad>())
+               : f(AttentionShape<kKeyDim, kValueDim, 16, false, kLoad>());
   }
   return c.values_are_keys
-             ? f(AttentionShape<kKeyDim, kValueDim, 64, true, kAsync>())
-             : f(AttentionShape<kKeyDim, kValueDim, 64, false, kAsync>());
+             ? f(AttentionShape<kKeyDim, kValueDim, 64, true, kLoad>())
+             : f(AttentionShape<kKeyDim, kValueDim, 64, false, kLoad>());
+}
+
+template <int kKeyDim, int kValueDim, class F>
+cudaError_t WithRows(const AttentionChoice& c, F f) {
+  switch (c.load) {
+    case RowLoad::kAsync:
+      return WithLoad<kKeyDim, kValueDim, RowLoad::kAsync>(c, f);
+    case RowLoad::kCodes:
+      return WithLoad<kKeyDim, kValueDim, RowLoad::kCodes>(c, f);
+    case RowLoad::kGather:
+      return c.values_are_keys ? f(AttentionShape<kKeyDim, kValueDim, 16, true,
+                                                  RowLoad::kGather>())
+                               : f(AttentionShape<kKeyDim, kValueDim, 16, false,
+                                                  RowLoad::kGather>());
+  }
+  return cudaErrorInvalidValue;
 }
 
 template <class F>
@@ -102,7 +112,7 @@ int SharedBytes(const AttentionChoice& choice) {
 
 }  // namespace
 
-bool ChooseAttention(const AttnLayout& layout, bool rows_are_f32,
+bool ChooseAttention(const AttnLayout& layout, const RowFormat& format,
                      int packed_rows, int shared_bytes,
                      AttentionChoice* choice) {
   AttentionChoice c;
@@ -110,7 +120,11 @@ bool ChooseAttention(const AttnLayout& layout, bool rows_are_f32,
   const bool in_chunks = layout.row_width % kChunk == 0 &&
                          InChunks(layout.key[0]) && InChunks(layout.key[1]) &&
                          InChunks(layout.value[0]) && InChunks(layout.value[1]);
-  if (!rows_are_f32 && in_chunks) c.load = RowLoad::kAsync;
+  if (in_chunks && format.dtype == DType::kBF16) c.load = RowLoad::kAsync;
+  if (in_chunks && format.dtype == DType::kF8E4M3 &&
+      format.quantised % kChunk == 0) {
+    c.load = RowLoad::kCodes;
+  }
   for (const Dims& dims : kDims) {
     if (dims.key < layout.key_length() || dims.value < layout.value_length()) {
       continue;

@@ -26,7 +26,7 @@ struct AttentionChoice {
 // False if no shape holds the layout. `packed_rows`: the most that a span's
 // group has; a tile of 64 is taken where they fill it and `shared_bytes`, what
 // a block may have on this device, allows it.
-bool ChooseAttention(const AttnLayout& layout, bool rows_are_f32,
+bool ChooseAttention(const AttnLayout& layout, const RowFormat& format,
                      int packed_rows, int shared_bytes,
                      AttentionChoice* choice);
 

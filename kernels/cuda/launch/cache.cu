@@ -24,11 +24,13 @@ bool AlignedTo16(const void* p) {
   return reinterpret_cast<uintptr_t>(p) % 16 == 0;
 }
 
-// Whether every row's slice lies in chunks, at 16 bytes.
+// Whether every row's slice is bf16 and lies in chunks, at 16 bytes.
 bool InChunks(const CacheArgs& cache, const Slice& slice) {
-  return !cache.rows_are_f32 && AlignedTo16(cache.cache) &&
-         cache.block_bytes % 16 == 0 && cache.row_width % kChunk == 0 &&
-         slice.offset % kChunk == 0 && slice.length % kChunk == 0;
+  const RowFormat& f = cache.format;
+  return f.dtype != DType::kF32 && slice.offset >= f.quantised &&
+         AlignedTo16(cache.cache) && cache.block_bytes % 16 == 0 &&
+         f.bytes % 16 == 0 && (slice.offset - f.quantised) % kChunk == 0 &&
+         slice.length % kChunk == 0;
 }
 
 bool InChunks(const GatherRowsArgs& args) {
@@ -52,7 +54,8 @@ cudaError_t LaunchMergeRows(const MergeRowsArgs& args, cudaStream_t stream) {
   if (args.num_spans == 0) return cudaSuccess;
   // As many at once as a span has chunks on average.
   const int chunks = args.x.rows / args.num_spans / args.cache.time_stride;
-  const dim3 grid(args.num_spans, Pieces(args.cache.row_width, kMergeThreads),
+  const dim3 grid(args.num_spans,
+                  Pieces(args.cache.format.width, kMergeThreads),
                   std::clamp(chunks, 1, 64));
   return LaunchKernel(MergeRowsKernel, grid, kMergeThreads, 0, args, stream);
 }

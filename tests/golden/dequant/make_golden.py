@@ -71,7 +71,7 @@ def main():
     bf16 = rng.integers(0, 0x10000, 1024, dtype=np.uint16)
     write("bf16", bf16, bf16.view(ml_dtypes.bfloat16).astype(np.float32))
     f8 = np.arange(256, dtype=np.uint8)
-    write("f8_e4m3", f8, f8.view(ml_dtypes.float8_e4m3fn).astype(np.float32))
+    write("fp8_e4m3", f8, f8.view(ml_dtypes.float8_e4m3fn).astype(np.float32))
 
 
 if __name__ == "__main__":

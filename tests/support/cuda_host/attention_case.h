@@ -21,7 +21,7 @@
 
 #include "kernels/attn_layout.h"
 #include "kernels/cuda/attention_args.h"
-#include "kernels/dtype.h"
+#include "kernels/row_format.h"
 
 namespace cuda_host {
 
@@ -31,7 +31,7 @@ using mla::kernels::cuda::AttentionSpan;
 
 struct AttentionCase {
   AttnLayout layout;
-  bool rows_are_f32 = false;
+  mla::kernels::DType type = mla::kernels::DType::kBF16;  // of rows
   int block_rows = 64;
   int top_k = 0;  // queries choose their rows
   double scale = 0.2;
@@ -44,7 +44,10 @@ struct AttentionCase {
   std::vector<int32_t> selected;
   int rows = 0;
 
-  int row_bytes() const { return layout.row_width * (rows_are_f32 ? 4 : 2); }
+  mla::kernels::RowFormat format() const {
+    return mla::kernels::RowFormatOf(layout, type);
+  }
+  int row_bytes() const { return format().bytes; }
   int q_head_stride() const { return (layout.key_length() + 7) / 8 * 8; }
   int Visible(int position) const {
     const int n = position / layout.time_stride + 1;
@@ -108,13 +111,17 @@ struct AttentionCase {
     } else {
       row = Row(span, top_k > 0 ? selected[step_row * top_k + index] : index);
     }
-    if (!rows_are_f32) {
-      bf16_t x;
-      std::memcpy(&x, row + at * 2, 2);
-      return mla::kernels::FromBF16(x);
-    }
     float x;  // kernels compute with bf16
-    std::memcpy(&x, row + at * 4, 4);
+    if (type == mla::kernels::DType::kF32) {
+      std::memcpy(&x, row + at * 4, 4);
+    } else if (const int codes = format().quantised; at < codes) {
+      std::memcpy(&x, row + format().scales_at + at / 128 * 4, 4);
+      x *= mla::kernels::FromF8E4M3(row[at]);
+    } else {
+      bf16_t half;
+      std::memcpy(&half, row + format().rest_at + (at - codes) * 2, 2);
+      return mla::kernels::FromBF16(half);
+    }
     return mla::kernels::FromBF16(mla::kernels::ToBF16(x));
   }
 
@@ -149,13 +156,21 @@ struct AttentionCase {
   template <class Random>
   void FillRow(unsigned char* row, Random& random,
                std::normal_distribution<float>& normal) {
+    const mla::kernels::RowFormat f = format();
+    // Any scale, each different.
+    for (int j = 0; j < f.quantised; j += 128) {
+      const float scale = (1.0f + 0.1f * std::fabs(normal(random))) / 256;
+      std::memcpy(row + f.scales_at + j / 128 * 4, &scale, 4);
+    }
     for (int j = 0; j < layout.row_width; ++j) {
       const float x = normal(random);
       const bf16_t half = mla::kernels::ToBF16(x);
-      if (rows_are_f32) {
+      if (type == mla::kernels::DType::kF32) {
         std::memcpy(row + j * 4, &x, 4);
+      } else if (j < f.quantised) {
+        row[j] = mla::kernels::ToF8E4M3(x * 256 / (1 + j / 128));
       } else {
-        std::memcpy(row + j * 2, &half, 2);
+        std::memcpy(row + f.rest_at + (j - f.quantised) * 2, &half, 2);
       }
     }
   }

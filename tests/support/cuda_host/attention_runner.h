@@ -69,9 +69,8 @@ std::vector<float> Compute(const AttentionCase& c, const Way& run) {
   args.cache = run.cache != nullptr ? run.cache : c.cache.data();
   args.block_tables = c.block_tables.data();
   args.block_rows = c.block_rows;
-  args.row_bytes = c.row_bytes();
-  args.block_bytes = int64_t{c.block_rows} * args.row_bytes;
-  args.rows_are_f32 = c.rows_are_f32;
+  args.block_bytes = int64_t{c.block_rows} * c.row_bytes();
+  args.format = c.format();
   std::copy_n(layout.key, 2, args.key);
   std::copy_n(layout.value, 2, args.value);
   args.first_head = first_head.data();

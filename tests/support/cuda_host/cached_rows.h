@@ -105,7 +105,10 @@ struct CachedRows {
     return 16 + block * block_bytes() + row * row_bytes() + i * type.bytes();
   }
   mla::kernels::cuda::CacheArgs Args(unsigned char* p) const {
-    return {p + 16, block_bytes(), block_tokens, time_stride, width, type.f32};
+    const auto dtype =
+        type.f32 ? mla::kernels::DType::kF32 : mla::kernels::DType::kBF16;
+    return {p + 16, block_bytes(), block_tokens, time_stride,
+            mla::kernels::RowFormatOf(width, dtype)};
   }
   std::string Name() const {
     return std::to_string(width) + (type.f32 ? " f32" : " bf16") + " by " +
