@@ -19,6 +19,7 @@
 #include "kernels/router_args.h"
 #include "kernels/views.h"
 #include "runtime/rope.h"
+#include "runtime/row_steps.h"
 #include "runtime/step_batch.h"
 
 namespace mla::runtime {
@@ -163,8 +164,9 @@ class Backend {
   virtual void Rotate(int rope, Rows x, int heads, int head_stride) = 0;
   // Multiplies each row by 1 + beta * log(1 + floor(position / period)).
   virtual void ScaleByPosition(float beta, int period, Rows x) = 0;
-  // Stores the step's rows; where a row stands for several tokens, adds them.
-  virtual void WriteRows(int layer, Rows x) = 0;
+  // Stores the step's rows, which may have been changed by `steps` afterwards;
+  // where a row stands for several tokens, adds them.
+  virtual void WriteRows(int layer, const RowSteps& steps, Rows x) = 0;
   // Valid until the next one, as routings are.
   virtual SelectionRows Select(int layer, const AttentionWeights& w,
                                const IndexerInputs& indexer) = 0;
@@ -194,6 +196,9 @@ class Backend {
   // then on. Asked after Read, and after loading.
   virtual absl::Status status() const { return absl::OkStatus(); }
 };
+
+// Applies the steps to x, an op each.
+void Apply(Backend& backend, const RowSteps& steps, Rows x);
 
 }  // namespace mla::runtime
 

@@ -263,7 +263,8 @@ class CpuBackend : public Backend {
     }
   }
 
-  void WriteRows(int layer, Rows x) override {
+  void WriteRows(int layer, const RowSteps& steps, Rows x) override {
+    Apply(*this, steps, x);
     const kernels::CacheRows& cache = layers_[layer];
     if (layouts_[layer].time_stride > 1) {
       newest_rows_.resize(x.rows * cache.row_bytes());

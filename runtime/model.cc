@@ -35,28 +35,6 @@ void Tap(Backend& b, ActivationTap* tap, std::string_view name,
   b.CopyIn(s.positions.data(), bytes, selection.positions);
 }
 
-void Norm(Backend& b, const std::vector<NormStep>& steps, Rows x) {
-  for (const NormStep& step : steps) {
-    const Pieces& at = step.at;
-    const Rows part = x.Columns(at.first, x.cols - at.first);
-    if (step.bias != nullptr) {
-      const Rows piece = part.Columns(0, at.length);
-      b.LayerNorm(piece, step.weight, step.bias, step.eps, piece);
-    } else {
-      b.RmsNormHeads(part, at.count, at.stride, at.length, step.weight,
-                     step.eps);
-    }
-  }
-}
-
-void Rotate(Backend& b, int rope, const std::vector<RotateStep>& steps,
-            Rows x) {
-  for (const RotateStep& step : steps) {
-    const Pieces& at = step.at;
-    b.Rotate(rope, x.Columns(at.first, x.cols - at.first), at.count, at.stride);
-  }
-}
-
 }  // namespace
 
 Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
@@ -142,13 +120,12 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
   const Rows more =
       projected.Columns(layer.q_width + layer.row_width, layer.more_width);
   if (layer.q_b.w != nullptr) {
-    Norm(b, layer.q_a_norms, q);
+    Apply(b, {layer.q_a_norms, {}, layer.rope}, q);
     const Rows expanded = Top(queries_, x.rows).Columns(0, layer.q_b_width);
     b.Linear(q, layer.q_b, expanded);
     q = expanded;
   }
-  Norm(b, layer.q_norms, q);
-  Rotate(b, layer.rope, layer.q_rotations, q);
+  Apply(b, {layer.q_norms, layer.q_rotations, layer.rope}, q);
   if (layer.position_beta != 0) {
     b.ScaleByPosition(layer.position_beta, layer.position_period, q);
   }
@@ -173,7 +150,11 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
 // Norms, gates and rotates the row, and puts it into the cache.
 void Model::StoreRow(const AttentionLayer& layer, Rows row) {
   Backend& b = *backend_;
-  Norm(b, layer.row_norms, row);
+  RowSteps steps{layer.row_norms, layer.row_rotations, layer.rope};
+  if (layer.time_gate != nullptr || layer.value_mlp != nullptr) {
+    Apply(b, {layer.row_norms, {}, layer.rope}, row);
+    steps.norms = {};
+  }
   if (const TimeGate* gate = layer.time_gate.get()) {
     const Rows latent = row.Columns(0, gate->latent);
     const Rows scratch = Top(gating_, row.rows);
@@ -197,8 +178,7 @@ void Model::StoreRow(const AttentionLayer& layer, Rows row) {
       b.Linear(inner, mlp->down, value);
     }
   }
-  Rotate(b, layer.rope, layer.row_rotations, row);
-  b.WriteRows(layer.cache_layer, row);
+  b.WriteRows(layer.cache_layer, steps, row);
 }
 
 void Model::Mlp(const FeedForward& mlp, Rows x, Rows y) {

@@ -23,14 +23,47 @@ struct CacheArgs {
   RowFormat format;
 };
 
-// Row i of x becomes the cache row of the token at positions[i], whose block is
-// blocks[i]; a negative block: nowhere (a row that only pads a batch).
-// REQUIRES: time_stride 1.
+// A norm, as NormArgs: `count` pieces of the row, `length` elements from
+// `first` on and every `stride`.
+struct RowNorm {
+  int64_t first = 0;
+  int32_t count = 1;
+  int32_t stride = 0;
+  int32_t length = 0;
+  float eps = 0.0f;
+  const float* w = nullptr;
+  const float* bias = nullptr;
+};
+
+// A rotation, as RotateArgs: `count` heads.
+struct RowTurn {
+  int32_t first = 0;
+  int32_t count = 1;
+  int32_t stride = 0;
+};
+
+constexpr int kMaxRowSteps = 4;
+
+// Row i of x, normed and then rotated, becomes the cache row of the token at
+// positions[i], whose block is blocks[i]; a negative block: nowhere (a row that
+// only pads a batch). x stays as it is.
+// REQUIRES: time_stride 1; steps only where CanPrepareRows (launch/cache.h).
 struct WriteRowsArgs {
   CacheArgs cache;
   Rows x;  // [rows, format.width]
   const int32_t* positions = nullptr;
   const int32_t* blocks = nullptr;
+
+  // No padding in or before the arrays: g++ 12's __builtin_clear_padding, which
+  // tests use, clears members then.
+  int32_t num_norms = 0;
+  int32_t num_turns = 0;
+  RowNorm norms[kMaxRowSteps];
+  RowTurn turns[kMaxRowSteps];
+  int32_t dim = 0;  // rotated elements of a head
+  int32_t sets = 1;
+  const float* cos = nullptr;  // [rows, sets * dim / 2]
+  const float* sin = nullptr;
 };
 
 // MTLA's (2505.13544), see kernels/cpu/time_merge.h: of every span, in the

@@ -1,8 +1,6 @@
-// Cached rows: where they lie, and the kernels that write and gather them.
-//
-// Writing rounds to the row's format, to nearest even, a NaN to a NaN.
-// Gathering does not round what is bf16 already, nor float32 to float32.
-// A warp or a block per row: what a row gets depends on no other.
+// Cached rows: where they lie, and the kernel that gathers them. It does not
+// round what is bf16 already, nor float32 to float32. A warp per row: what a
+// row gets depends on no other.
 #ifndef MLA_KERNELS_CUDA_CACHE_ROWS_CUH_
 #define MLA_KERNELS_CUDA_CACHE_ROWS_CUH_
 
@@ -12,7 +10,6 @@
 
 namespace mla::kernels::cuda {
 
-constexpr int kWriteThreads = 256;
 constexpr int kGatherThreads = 256;
 constexpr int kGatherRows = kGatherThreads / 32;  // of a thread block
 
@@ -38,52 +35,6 @@ MLA_DEVICE float StoreElement(const RowFormat& format, unsigned char* row,
   const uint16_t rounded = FloatToBf16(value);
   reinterpret_cast<uint16_t*>(row)[i] = rounded;
   return Bf16ToFloat(rounded);
-}
-
-// The codes of an fp8 row and their scales, a warp for each scale.
-MLA_DEVICE void StoreCodes(const RowFormat& format, const float* x,
-                           unsigned char* row) {
-  const int lane = static_cast<int>(threadIdx.x) % 32;
-  int first = static_cast<int>(threadIdx.x) / 32 * kRowScaleElements;
-  for (; first < format.quantised;
-       first += kWriteThreads / 32 * kRowScaleElements) {
-    const int end = first + kRowScaleElements < format.quantised
-                        ? first + kRowScaleElements
-                        : format.quantised;
-    float most = 0.0f;
-    for (int i = first + lane; i < end; i += 32) {
-      const float magnitude = x[i] < 0.0f ? -x[i] : x[i];
-      if (magnitude > most) most = magnitude;  // which a NaN is not
-    }
-    const float scale = RowScale(WarpMax(most));
-    const float inverse = 1.0f / scale;
-    for (int i = first + lane; i < end; i += 32) {
-      row[i] = ToF8E4M3(x[i] * inverse);
-    }
-    if (lane == 0) {
-      reinterpret_cast<float*>(
-          row + format.scales_at)[first / kRowScaleElements] = scale;
-    }
-  }
-}
-
-// Grid: a block of kWriteThreads for each row of x.
-__global__ void __launch_bounds__(kWriteThreads)
-    WriteRowsKernel(const __grid_constant__ WriteRowsArgs args) {
-  const CacheArgs& cache = args.cache;
-  const auto row = static_cast<int64_t>(blockIdx.x);
-  const int block = args.blocks[row];
-  if (block < 0) return;
-  unsigned char* to = cache.cache + block * cache.block_bytes +
-                      args.positions[row] % cache.block_tokens *
-                          static_cast<int64_t>(cache.format.bytes);
-  const float* x = args.x.data + row * static_cast<int64_t>(args.x.stride);
-  const RowFormat& format = cache.format;
-  StoreCodes(format, x, to);
-  for (int c = format.quantised + static_cast<int>(threadIdx.x);
-       c < format.width; c += kWriteThreads) {
-    StoreElement(format, to + format.rest_at, c - format.quantised, x[c]);
-  }
 }
 
 // One element of a piece: `from` of the cached row, or zero.

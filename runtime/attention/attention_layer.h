@@ -10,27 +10,9 @@
 #include <vector>
 
 #include "runtime/backend.h"
+#include "runtime/row_steps.h"
 
 namespace mla::runtime {
-
-// `count` pieces of `length` columns, `stride` apart, from column `first` on.
-struct Pieces {
-  int first = 0;
-  int count = 1;
-  int stride = 0;
-  int length = 0;
-};
-
-struct NormStep {
-  Pieces at;
-  const float* weight = nullptr;  // [length], of all pieces
-  const float* bias = nullptr;    // not null: LayerNorm, else RMSNorm
-  float eps = 0;
-};
-
-struct RotateStep {
-  Pieces at;  // each turns its first rope.dim columns
-};
 
 // MTLA's gate: sigmoid(chunk(position of the row) . token(latent)).
 struct TimeGate {

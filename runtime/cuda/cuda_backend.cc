@@ -250,12 +250,14 @@ class CudaBackend : public Backend {
         "scale by position");
   }
 
-  void WriteRows(int layer, Rows x) override {
+  void WriteRows(int layer, const RowSteps& steps, Rows x) override {
     const cuda::CacheArgs& cache = layers_[layer];
+    const bool in_one = cache.time_stride == 1 && CanWriteInOne(steps, x);
+    if (!in_one) Apply(*this, steps, x);
     if (cache.time_stride == 1) {
-      Check(cuda::LaunchWriteRows({cache, x, step_.positions, step_.blocks},
-                                  stream()),
-            "cache write");
+      cuda::WriteRowsArgs args{cache, x, step_.positions, step_.blocks};
+      if (in_one) AddSteps(steps, args);
+      Check(cuda::LaunchWriteRows(args, stream()), "cache write");
       return;
     }
     cuda::MergeRowsArgs args;
@@ -368,6 +370,31 @@ class CudaBackend : public Backend {
   cudaStream_t stream() const { return device_.stream(); }
   void Check(cudaError_t error, const char* what) {
     device_.Check(error, what);
+  }
+
+  static bool CanWriteInOne(const RowSteps& steps, Rows x) {
+    return steps.norms.size() <= cuda::kMaxRowSteps &&
+           steps.rotations.size() <= cuda::kMaxRowSteps &&
+           cuda::CanPrepareRows(x.cols);
+  }
+
+  void AddSteps(const RowSteps& steps, cuda::WriteRowsArgs& args) const {
+    for (const NormStep& step : steps.norms) {
+      const Pieces& at = step.at;
+      args.norms[args.num_norms++] = {at.first,  at.count, at.stride,
+                                      at.length, step.eps, step.weight,
+                                      step.bias};
+    }
+    for (const RotateStep& step : steps.rotations) {
+      args.turns[args.num_turns++] = {step.at.first, step.at.count,
+                                      step.at.stride};
+    }
+    if (steps.rotations.empty()) return;
+    const CudaStep::Angles& angles = step_.ropes[steps.rope];
+    args.dim = ropes_[steps.rope].dim;
+    args.sets = ropes_[steps.rope].sets;
+    args.cos = angles.cos;
+    args.sin = angles.sin;
   }
 
   void Fill(const StackedWeights& weights, DType dtype, DeviceMatrix& matrix) {

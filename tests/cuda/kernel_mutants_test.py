@@ -33,14 +33,21 @@ MUTANTS = {
          "block_table[(index + 1) / block_rows]")),
     "a row that only pads is written": (
         "cache_kernels_test", "cache",
-        ("cuda/cache_rows.cuh", "const int block = args.blocks[row];",
+        ("cuda/write_rows.cuh", "const int block = args.blocks[row];",
          "const int block = args.blocks[row] < 0 ? 0 : args.blocks[row];")),
     "a lane's own largest taken for its group's": (
         "fp8_rows_test", "cache",
-        ("cuda/cache_rows.cuh", "RowScale(WarpMax(most))", "RowScale(most)")),
+        ("cuda/write_rows.cuh", "RowScale(WarpMax(most))", "RowScale(most)")),
     "codes behind the last whole group not written": (
         "fp8_rows_test", "cache",
-        ("cuda/cache_rows.cuh", "first < format.quantised;", "first + kRowScaleElements <= format.quantised;")),
+        ("cuda/write_rows.cuh", "first < format.quantised;", "first + kRowScaleElements <= format.quantised;")),
+    "no barrier before a row is rotated": (
+        "write_rows_test", "cache", ("cuda/write_rows.cuh", "    SyncBlock();  // and normed\n", "")),
+    "no barrier before a row is stored": (
+        "write_rows_test", "cache", ("cuda/write_rows.cuh", "    SyncBlock();  // and rotated\n", "")),
+    "heads turned by the first set's angles": (
+        "write_rows_test", "cache",
+        ("cuda/write_rows.cuh", "static_cast<int64_t>(head) * args.sets / turn.count)", "0)")),
     "a chunk's sum begins anew with every span": (
         "time_merge_kernel_test", "cache",
         ("cuda/time_merge.cuh", "is_sum && from % stride != 0 ?", "false ?")),

@@ -90,7 +90,9 @@ class FailingBackend : public runtime::Backend {
   void ScaleByPosition(float beta, int period, Rows x) override {
     real_->ScaleByPosition(beta, period, x);
   }
-  void WriteRows(int layer, Rows x) override { real_->WriteRows(layer, x); }
+  void WriteRows(int layer, const runtime::RowSteps& steps, Rows x) override {
+    real_->WriteRows(layer, steps, x);
+  }
   runtime::SelectionRows Select(
       int layer, const runtime::AttentionWeights& w,
       const runtime::IndexerInputs& indexer) override {

@@ -7,6 +7,7 @@
 #include "kernels/cuda/launch/launch_kernel.h"
 #include "kernels/cuda/select.cuh"
 #include "kernels/cuda/time_merge.cuh"
+#include "kernels/cuda/write_rows.cuh"
 
 namespace mla::kernels::cuda {
 namespace {
@@ -15,6 +16,11 @@ constexpr int kChunk = 8;  // elements that are loaded at once
 
 // Enough thread blocks to keep any device busy: no result depends on it.
 constexpr int64_t kBusyBlocks = 1024;
+
+// What a thread block may have without asking.
+constexpr int kSharedBytesOfAny = 48 << 10;
+
+int WriteBytes(int width) { return kRowSumBytes + width * 4; }
 
 unsigned Pieces(int64_t whole, int64_t piece) {
   return static_cast<unsigned>((whole + piece - 1) / piece);
@@ -44,10 +50,17 @@ bool InChunks(const GatherRowsArgs& args) {
 
 }  // namespace
 
+bool CanPrepareRows(int width) {
+  return WriteBytes(width) <= kSharedBytesOfAny;
+}
+
 cudaError_t LaunchWriteRows(const WriteRowsArgs& args, cudaStream_t stream) {
   if (args.x.rows == 0) return cudaSuccess;
-  return LaunchKernel(WriteRowsKernel, dim3(args.x.rows), kWriteThreads, 0,
-                      args, stream);
+  const int width = args.cache.format.width;
+  const bool prepares = args.num_norms > 0 || args.num_turns > 0;
+  if (prepares && !CanPrepareRows(width)) return cudaErrorInvalidValue;
+  return LaunchKernel(WriteRowsKernel, dim3(args.x.rows), kWriteThreads,
+                      prepares ? WriteBytes(width) : 0, args, stream);
 }
 
 cudaError_t LaunchMergeRows(const MergeRowsArgs& args, cudaStream_t stream) {

@@ -10,6 +10,8 @@
 
 namespace mla::kernels::cuda {
 
+// Whether rows of so many elements can be normed and rotated on the way.
+bool CanPrepareRows(int width);
 cudaError_t LaunchWriteRows(const WriteRowsArgs& args, cudaStream_t stream);
 cudaError_t LaunchMergeRows(const MergeRowsArgs& args, cudaStream_t stream);
 cudaError_t LaunchGatherRows(const GatherRowsArgs& args, cudaStream_t stream);
