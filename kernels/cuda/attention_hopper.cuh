@@ -152,12 +152,13 @@ struct HopperConsumer {
                          float (&s)[Shape::kScores]) const {
     MLA_UNROLL
     for (int i = 0; i < Shape::kScores; ++i) s[i] = 0.0f;
+    const uint64_t q = OperandAt(tile.Queries());
+    const uint64_t k = OperandAt(keys + group * 32 * kBoxRowBytes);
     FenceProducts();
     MLA_UNROLL
-    for (int k = 0; k < Shape::kKeyDim / 16; ++k) {
-      const int at = k / 4 * Shape::kBoxBytes + k % 4 * 32;
-      Multiply(s, OperandAt(tile.Queries() + at),
-               OperandAt(keys + at + group * 32 * kBoxRowBytes));
+    for (int i = 0; i < Shape::kKeyDim / 16; ++i) {
+      const int at = i / 4 * Shape::kBoxBytes + i % 4 * 32;
+      Multiply(s, OperandBehind(q, at), OperandBehind(k, at));
     }
     CommitProducts();
     WaitForProducts(s);
@@ -166,14 +167,15 @@ struct HopperConsumer {
   // o += P V, of this warpgroup's columns.
   MLA_DEVICE void Accumulate(const unsigned char* keys,
                              float (&o)[Shape::kSums]) const {
+    const uint64_t p = OperandAt(tile.Probabilities());
+    const uint64_t v =
+        OperandAt(keys + group * (Shape::kValueBoxes / 2) * Shape::kBoxBytes,
+                  Shape::kBoxBytes);
     FenceProducts();
     MLA_UNROLL
-    for (int k = 0; k < Shape::kTokens / 16; ++k) {
-      MultiplyTransposed(
-          o, OperandAt(tile.Probabilities() + k * 32),
-          OperandAt(keys + group * (Shape::kValueBoxes / 2) * Shape::kBoxBytes +
-                        k * 16 * kBoxRowBytes,
-                    Shape::kBoxBytes));
+    for (int i = 0; i < Shape::kTokens / 16; ++i) {
+      MultiplyTransposed(o, OperandBehind(p, i * 32),
+                         OperandBehind(v, i * 16 * kBoxRowBytes));
     }
     CommitProducts();
     WaitForProducts(o);
@@ -210,9 +212,8 @@ struct HopperConsumer {
     MLA_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = TileRow(half);
-      const float now =
-          Max(most[half],
-              Max(tile.RowMax()[row], tile.RowMax()[Shape::kRows + row]));
+      const float now = Max(most[half], Max(tile.RowMax()[row],
+                                            tile.RowMax()[Shape::kRows + row]));
       const float base = now == NegativeInfinity() ? 0.0f : now;
       shrink[half] = Exp2(most[half] - base);
       most[half] = now;
@@ -222,9 +223,9 @@ struct HopperConsumer {
         const float p0 = Exp2(s[n * 4 + half * 2] - base);
         const float p1 = Exp2(s[n * 4 + half * 2 + 1] - base);
         sum[half] += p0 + p1;
-        StoreShared(tile.Probabilities() + BoxOffset(row, group * 4 + n) +
-                        lane % 4 * 4,
-                    PackBf16(p0, p1));
+        StoreShared(
+            tile.Probabilities() + BoxOffset(row, group * 4 + n) + lane % 4 * 4,
+            PackBf16(p0, p1));
       }
     }
   }
@@ -313,9 +314,8 @@ struct HopperConsumer {
       StoreRow(o, half, inverse, reinterpret_cast<float2*>(to + column),
                [](float a, float b) { return make_float2(a, b); });
       if (work.slot >= 0 && group == 0 && lane % 4 == 0) {
-        args.partial_lse[slot] = sum[half] > 0.0f
-                                     ? most[half] + Log2(sum[half])
-                                     : NegativeInfinity();
+        args.partial_lse[slot] = sum[half] > 0.0f ? most[half] + Log2(sum[half])
+                                                  : NegativeInfinity();
       }
     }
   }

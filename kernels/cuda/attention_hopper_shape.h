@@ -44,8 +44,8 @@ struct HopperShape {
   static constexpr int kBoxBytes = 64 * 64 * 2;
   static constexpr int kQueryBytes = kKeyBoxes * kBoxBytes;
   static constexpr int kKeyBytes = kKeyBoxes * kBoxBytes;
-  static constexpr int kSharedBytes = kQueryBytes + 2 * kKeyBytes + kBoxBytes +
-                                      (2 + 2 + 1) * kRows * 4 + 4 * 8;
+  static constexpr int kSharedBytes =
+      kQueryBytes + 2 * kKeyBytes + kBoxBytes + (2 + 2 + 1) * kRows * 4 + 4 * 8;
 
   static_assert(kKeyDim % 64 == 0 && kValueDim % 128 == 0, "whole boxes");
   static_assert(2 * kConsumerRegisters + kProducerRegisters <= 3 * 168,

@@ -58,17 +58,16 @@ MLA_DEVICE void FenceBarrierInit() {
   asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
 }
 MLA_DEVICE void Arrive(MBarrier* b) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(
-                   SharedAddress(b))
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(b))
+      : "memory");
 }
 // Arrives, and has the phase wait for so many bytes of copies.
 MLA_DEVICE void ArriveAndExpect(MBarrier* b, int bytes) {
-  asm volatile(
-      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-          SharedAddress(b)),
-      "r"(bytes)
-      : "memory");
+  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
+                   SharedAddress(b)),
+               "r"(bytes)
+               : "memory");
 }
 // Until the phase of this parity has ended; before any has, of parity 1.
 MLA_DEVICE void WaitFor(MBarrier* b, int parity) {
@@ -143,10 +142,10 @@ MLA_DEVICE void WaitForProducts(float (&d)[kSums]) {
   for (int i = 0; i < kSums; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
 
-#define MLA_SUMS_8(d, i)                                                 \
-  "+f"((d)[i]), "+f"((d)[i + 1]), "+f"((d)[i + 2]), "+f"((d)[i + 3]),    \
+#define MLA_SUMS_8(d, i)                                              \
+  "+f"((d)[i]), "+f"((d)[i + 1]), "+f"((d)[i + 2]), "+f"((d)[i + 3]), \
       "+f"((d)[i + 4]), "+f"((d)[i + 5]), "+f"((d)[i + 6]), "+f"((d)[i + 7])
-#define MLA_SUMS_32(d, i) \
+#define MLA_SUMS_32(d, i)                                        \
   MLA_SUMS_8(d, i), MLA_SUMS_8(d, i + 8), MLA_SUMS_8(d, i + 16), \
       MLA_SUMS_8(d, i + 24)
 
@@ -210,6 +209,10 @@ MLA_DEVICE uint64_t OperandAt(const void* p, int box_bytes = 16) {
   return static_cast<uint64_t>((SharedAddress(p) & 0x3ffff) >> 4) |
          static_cast<uint64_t>(box_bytes >> 4) << 16 |
          static_cast<uint64_t>(kSwizzleBytes >> 4) << 32 | kSwizzle128 << 62;
+}
+// The same, of what lies so many bytes (whole 16s) behind.
+MLA_DEVICE uint64_t OperandBehind(uint64_t operand, int bytes) {
+  return operand + static_cast<uint64_t>(bytes >> 4);
 }
 
 }  // namespace mla::kernels::cuda

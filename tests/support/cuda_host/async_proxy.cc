@@ -147,10 +147,10 @@ bool AsyncProxy::Advance() {
   if (boxes_.empty()) return false;
   Engine& engine = Engine::Get();
   // Any of them, by turns that a seed chooses.
-  const size_t next = engine.schedule().order == Order::kRoundRobin
-                          ? 0
-                          : (turn_ += engine.schedule().seed + 7) %
-                                boxes_.size();
+  const size_t next =
+      engine.schedule().order == Order::kRoundRobin
+          ? 0
+          : (turn_ += engine.schedule().seed + 7) % boxes_.size();
   const Box box = boxes_[next];
   boxes_.erase(boxes_.begin() + static_cast<ptrdiff_t>(next));
   Land(engine, box);
@@ -164,7 +164,8 @@ std::string AsyncProxy::Leftover() const {
   }
   for (const auto& [address, barrier] : barriers_) {
     if (barrier.bytes != 0) {
-      return "an mbarrier expects " + std::to_string(barrier.bytes) +
+      return std::string("an mbarrier expects ")
+                 .append(std::to_string(barrier.bytes)) +
              " bytes more than were copied";
     }
   }

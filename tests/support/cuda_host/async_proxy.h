@@ -68,7 +68,7 @@ class AsyncProxy : public Background {
   void Provide(Engine& engine);
 
   std::map<uint64_t*, Barrier> barriers_;
-  std::vector<Box> boxes_;  // under way
+  std::vector<Box> boxes_;                    // under way
   std::map<int, std::vector<Store>> stores_;  // by thread, not fenced
   std::vector<unsigned char> seen_;
   uint64_t turn_ = 0;

@@ -103,7 +103,7 @@ class Engine {
     uint64_t warpgroup_flops = 0;
     uint64_t warpgroup_shared_bytes = 0;  // read by them
     uint64_t warpgroup_barriers = 0;
-    uint64_t switches = 0;                      // to a thread
+    uint64_t switches = 0;  // to a thread
   };
 
   static Engine& Get();

@@ -12,8 +12,8 @@
 namespace cuda_host {
 namespace {
 
-constexpr int kRows = 16;   // of a warp
-constexpr int kDepth = 16;  // of a product
+constexpr int kRows = 16;                 // of a warp
+constexpr int kDepth = 16;                // of a product
 constexpr uint32_t kUnread = 0xffffdead;  // a NaN
 
 float ToFloat(uint16_t h) {
@@ -59,7 +59,8 @@ Products::Operands Products::Read(Engine& engine, int warp,
   for (int r = 0; r < kRows; ++r) {
     const size_t row = warp % 4 * kRows + r;
     for (int c = 0; c < kDepth; c += 8) {
-      ReadChunk(engine, memory, a.start + row / 8 * a.stride + row % 8 * 128 + c * 2,
+      ReadChunk(engine, memory,
+                a.start + row / 8 * a.stride + row % 8 * 128 + c * 2,
                 &o.a[r * kDepth + c], 1);
     }
   }
@@ -73,7 +74,8 @@ Products::Operands Products::Read(Engine& engine, int warp,
                       k % 8 * 128 + n % 64 * 2,
                   to, 1);
       } else {  // K-major
-        ReadChunk(engine, memory, b.start + n / 8 * b.stride + n % 8 * 128 + k * 2, to,
+        ReadChunk(engine, memory,
+                  b.start + n / 8 * b.stride + n % 8 * 128 + k * 2, to,
                   product.columns);
       }
     }
@@ -181,7 +183,7 @@ void Products::StartBlock() {
 std::string Products::Leftover() const {
   for (const auto& [number, warp] : warps_) {
     if (!warp.issued.empty()) {
-      return "warp " + std::to_string(number) +
+      return std::string("warp ").append(std::to_string(number)) +
              " has exited with products that it did not wait for";
     }
     const auto group = of_group_.find(number / 4);

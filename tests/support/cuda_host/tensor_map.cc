@@ -44,7 +44,8 @@ extern "C" CUresult cuTensorMapEncodeTiled(
     CUtensorMapFloatOOBfill oobFill) {
   using cuda_host::TensorMap;
   static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap));
-  if (tensorMap == nullptr || reinterpret_cast<uintptr_t>(tensorMap) % 64 != 0 ||
+  if (tensorMap == nullptr ||
+      reinterpret_cast<uintptr_t>(tensorMap) % 64 != 0 ||
       tensorDataType != CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 ||
       tensorRank != cuda_host::kRank ||
       interleave != CU_TENSOR_MAP_INTERLEAVE_NONE ||
