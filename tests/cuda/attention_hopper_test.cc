@@ -45,7 +45,7 @@ TEST(HopperAttention, LatentsOfEveryLength) {
 
 TEST(HopperAttention, LongSequencesInPieces) {
   for (const int blocks : {1, 2, 7}) {
-    Check<Small>(Case(SmallLatent(5), {{1, 256}, {1, 255}, {2, 700}, {1, 3}}),
+    Check<Small>(Case(SmallLatent(5), {{1, 256}, {2, 255}, {2, 700}, {1, 3}}),
                  {.thread_blocks = blocks});
     if (HasFailure()) FAIL() << blocks;
   }
@@ -61,6 +61,13 @@ TEST(HopperAttention, PagesOfEverySize) {
     Check<Small>(c);
     if (HasFailure()) FAIL() << rows;
   }
+}
+
+// Further than exponents of float32 reach, between the tokens of a tile too.
+TEST(HopperAttention, ScoresFarApart) {
+  AttentionCase c = Case(SmallLatent(20), {{1, 40}, {1, 200}});
+  c.scale = 10;
+  Check<Small>(c);
 }
 
 // Behind the key, rows may have more.
@@ -211,6 +218,14 @@ TEST(HopperAttention, MovesEveryByteOnce) {
                   tiles * 2 * (2 * 64 * 64 + 64 * 512));
     EXPECT_EQ(found.warpgroup_barriers, pieces * 2 + tiles * 2);
   }
+  // Of small pages, none behind the end.
+  AttentionCase c;
+  c.layout = SmallLatent(3);
+  c.block_rows = 16;
+  c.Fill({{1, 69}}, 1);
+  Engine::Get().ResetCounters();
+  Compute<Small>(c, {});
+  EXPECT_EQ(Engine::Get().counters().box_bytes, uint64_t{80} * 192 * 2);
 }
 
 }  // namespace

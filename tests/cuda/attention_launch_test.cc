@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cuda_host/attention_case.h"
+#include "cuda_host/control.h"
 #include "kernels/cuda/launch/attention.h"
 #include "kernels/plan/attention_plan.h"
 
@@ -167,6 +168,57 @@ TEST(AttentionLaunch, ComputesEveryShapeOnADevice) {
     CheckOnDevice(c, 2 * layout.GroupHeads(0));
     if (HasFailure()) FAIL() << layout.row_width << " elements a row";
   }
+}
+
+// Which of the two kernels of a latent's tiles of 64 was launched so far.
+int64_t HopperLaunches() {
+  return cuda_host::ExecutedLaunches("HopperAttentionKernel");
+}
+
+TEST(AttentionLaunch, ManyHeadsOfALatentAreHoppersWhereItIs) {
+  cuda_host::ResetDevice();
+  AttentionCase c;
+  c.scale = 1 / std::sqrt(192.0);
+  for (const auto& [heads, block_rows] : std::vector<std::pair<int, int>>{
+           {64, 16}, {64, 64}, {17, 64}, {128, 128}}) {
+    AttentionCase of = c;
+    of.layout = MlaLayout(heads, 512, 64);
+    of.block_rows = block_rows;
+    of.Fill({{1, 70}, {2, 299}, {1, 0}, {1, 191}}, 3);
+    const int64_t before = HopperLaunches();
+    CheckOnDevice(of, heads);
+    if (HasFailure()) FAIL() << heads << " heads, " << block_rows;
+    EXPECT_EQ(HopperLaunches() - before, cuda_host::kCounts ? 1 : 0);
+  }
+  c.layout = MlaLayout(64, 512, 64);
+  c.Fill({{1, 70}}, 3);
+  for (const int capability : {8, 10, 12}) {
+    cuda_host::ResetDevice();
+    cuda_host::SetCapability(capability);
+    CheckOnDevice(c, 64);
+    EXPECT_EQ(HopperLaunches(), 0) << capability;
+  }
+  cuda_host::ResetDevice();
+}
+
+// What its copies and stores cannot do.
+TEST(AttentionLaunch, OtherRowsAreNotHoppers) {
+  if (!cuda_host::kCounts) GTEST_SKIP() << "nothing is counted";
+  cuda_host::ResetDevice();
+  const auto check = [](const AttnLayout& layout, int block_rows) {
+    AttentionCase c;
+    c.layout = layout;
+    c.block_rows = block_rows;
+    c.Fill({{1, 70}}, 3);
+    CheckOnDevice(c, layout.virtual_heads());
+    EXPECT_EQ(HopperLaunches(), 0) << block_rows;
+  };
+  check(MlaLayout(64, 512, 64), 4);
+  check(MlaLayout(64, 512, 64), 48);
+  check(MlaLayout(16, 512, 64), 64);
+  check(MlaLayout(64, 512, 56), 64);
+  check(MlaLayout(64, 256, 32), 64);
+  cuda_host::ResetDevice();
 }
 
 TEST(AttentionLaunch, NothingToCombineLaunchesNothing) {

@@ -1,5 +1,7 @@
 // Chooses and launches attention kernels: attention.cuh is compiled for a
-// handful of shapes, and a layout is run by the smallest that holds it.
+// handful of shapes, and a layout is run by the smallest that holds it. Tiles
+// of 64 rows of DeepSeek's latent (576/512) are Hopper's kernel's on such a
+// device (attention_hopper.cuh), where the cache's rows can be copied by boxes.
 // Threads: any, one stream's launches from one at a time.
 // Errors:  what the launch returned; a layout that no shape holds is refused
 //          before anything is launched.
@@ -19,6 +21,7 @@ struct AttentionChoice {
   int value_dim = 0;
   int tile_rows = 0;  // packed query rows of a piece
   bool values_are_keys = false;
+  bool one_latent = false;  // rows as Hopper's kernel reads them
   RowLoad load = RowLoad::kGather;
   int shared_bytes = 0;  // of a thread block
 };
