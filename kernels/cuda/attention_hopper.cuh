@@ -212,8 +212,8 @@ struct HopperConsumer {
     MLA_UNROLL
     for (int half = 0; half < 2; ++half) {
       const int row = TileRow(half);
-      const float now = Max(most[half], Max(tile.RowMax()[row],
-                                            tile.RowMax()[Shape::kRows + row]));
+      const float* maxima = tile.RowMax() + row;
+      const float now = Max(most[half], Max(maxima[0], maxima[Shape::kRows]));
       const float base = now == NegativeInfinity() ? 0.0f : now;
       shrink[half] = Exp2(most[half] - base);
       most[half] = now;

@@ -61,10 +61,9 @@ MUTANTS = {
     "results not shrunk when the maximum grows": (KERNEL, "o[i] *= shrink[i / 2 % 2];", "o[i] *= 1.0f;"),
     "the lane's second row taken for its first": (KERNEL, "o[i] *= shrink[i / 2 % 2];", "o[i] *= shrink[i % 2];"),
     "the other warpgroup's maxima forgotten": (
-        KERNEL, "Max(tile.RowMax()[row], tile.RowMax()[Shape::kRows + row])", "tile.RowMax()[row]"),
+        KERNEL, "Max(maxima[0], maxima[Shape::kRows])", "maxima[0]"),
     "one warpgroup's maxima for each": (
-        KERNEL, "Max(tile.RowMax()[row], tile.RowMax()[Shape::kRows + row])",
-        "tile.RowMax()[group * Shape::kRows + row]"),
+        KERNEL, "Max(maxima[0], maxima[Shape::kRows])", "maxima[group * Shape::kRows]"),
     "the lse without its sum": (KERNEL, "most[half] + Log2(sum[half])", "most[half]"),
     "an empty piece weighed as a number": (KERNEL, "now == NegativeInfinity() ? 0.0f : now", "now"),
     "both warpgroups' values the same": (
