@@ -241,7 +241,11 @@ std::vector<std::string> ErrorsWith(Flaw flaw) {
       SyncBlock();
     }
     WaitForProducts(d);
-    EXPECT_EQ(d[0] == 0.0f, flaw == Flaw::kNone || flaw == Flaw::kReadEarly);
+    if (flaw == Flaw::kNone || flaw == Flaw::kReadEarly) {
+      EXPECT_EQ(d[0], 0.0f);
+    } else if (flaw == Flaw::kNoProxyFence) {
+      EXPECT_TRUE(std::isnan(d[0]));
+    }
   });
 }
 
