@@ -212,6 +212,11 @@ bool ChooseAttention(const AttnLayout& layout, bool rows_are_f32,
   return false;
 }
 
+bool IsHoppers(const AttentionChoice& choice, const AttentionArgs& args) {
+  HopperAttentionArgs made;
+  return MakeHopperArgs(choice, args, &made);
+}
+
 cudaError_t LaunchAttention(const AttentionChoice& choice,
                             const AttentionArgs& args, int thread_blocks,
                             cudaStream_t stream) {

@@ -33,6 +33,9 @@ bool ChooseAttention(const AttnLayout& layout, bool rows_are_f32,
                      int packed_rows, int shared_bytes,
                      AttentionChoice* choice);
 
+// Whether it is Hopper's kernel that LaunchAttention takes on this device.
+bool IsHoppers(const AttentionChoice& choice, const AttentionArgs& args);
+
 // `thread_blocks` is the plan's.
 cudaError_t LaunchAttention(const AttentionChoice& choice,
                             const AttentionArgs& args, int thread_blocks,

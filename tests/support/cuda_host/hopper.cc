@@ -106,6 +106,7 @@ void Multiply(float* d, int columns, bool transposed, uint64_t a, uint64_t b,
       }
     }
     engine.Of<Products>().Issue(engine, warp, lane.product, sums);
+    TsanRelease(engine.Of<Products>().OrderOf(warp));
   });
 }
 
@@ -219,9 +220,16 @@ void WaitForAllProducts(Place at) {
     HiddenFromTsan hidden;
     cuda_host::LetOthers(Engine::Get(), "WaitForProducts", at);
   }
+  // The lane that comes last reads the operands for all: the others' arrivals
+  // at barriers are to be after that.
   cuda_host::ByWarp("WaitForProducts", at, [](Engine& engine, int warp) {
     engine.Of<Products>().Wait(engine, warp);
+    cuda_host::TsanRelease(engine.Of<Products>().OrderOf(warp));
   });
+  HiddenFromTsan hidden;
+  Engine& engine = Engine::Get();
+  const int warp = engine.Current("WaitForProducts", at).warp;
+  cuda_host::TsanAcquire(engine.Of<Products>().OrderOf(warp));
 }
 
 }  // namespace mla::kernels::cuda

@@ -33,6 +33,8 @@ class Products : public Background {
              float* const (&d)[32]);
   void Commit(int warp);
   void Wait(Engine& engine, int warp);
+  // An address that stands for the order which a wait makes.
+  char* OrderOf(int warp) { return &warps_[warp].order; }
 
   void StartBlock() override;
   bool Advance() override { return false; }
@@ -61,6 +63,7 @@ class Products : public Background {
     std::vector<Issued> issued;
     size_t committed = 0;  // of those
     std::vector<Sums> sums;
+    char order = 0;
   };
 
   static Operands Read(Engine& engine, int warp, const Product& product);
