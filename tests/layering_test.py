@@ -27,9 +27,9 @@ FILE_FORBIDDEN = {
     "runtime/block_pool.h": r"runtime/(sequence|request|scheduler|engine)",
     "runtime/block_pool.cc": r"runtime/(sequence|request|scheduler|engine)",
 }
-# Kernels are one source for nvcc and for the host: what differs is in one file.
+# Kernels are one source for nvcc and for the host: what differs is in two files.
 CUDA_ONLY_IN = {
-    "kernels/cuda/primitives.h": r"\basm\b|__CUDACC__|cuda_host/",
+    ("kernels/cuda/primitives.h", "kernels/cuda/hopper_primitives.h"): r"\basm\b|__CUDACC__|cuda_host/",
     "kernels/cuda/launch/": r"<<<|\bcuda[A-Z]\w+\(",
 }
 # The toolkit's headers are in one folder of the runtime, which takes nothing from the CPU's kernels.

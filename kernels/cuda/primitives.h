@@ -1,7 +1,8 @@
 // What kernels may ask of a GPU, each thing once: here as PTX, and for builds
 // without nvcc as "cuda_host/device.h", which executes it on the host, a fiber
-// per CUDA thread (tests/support/cuda_host). Nothing else in kernels/cuda has
-// asm, and nothing there is compiled by one of the two only.
+// per CUDA thread (tests/support/cuda_host). Nothing else in kernels/cuda but
+// hopper_primitives.h has asm, and nothing there is compiled by one of the two
+// only.
 //
 // Shapes and fragment layouts: PTX ISA 8.x, sections 9.7.14.5 (mma.m16n8k16)
 // and 9.7.14.5.15 (ldmatrix); a lane is threadIdx.x % 32, g = lane / 4,

@@ -6,6 +6,7 @@
 //   g++ -std=c++20 -fsyntax-only -I/usr/local/cuda/include
 //   tests/cuda/api_usage.cc
 #include <cublasLt.h>
+#include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <cstddef>
@@ -34,6 +35,9 @@ SAME(cudaDeviceGetStreamPriorityRange, cudaError_t(int*, int*));
 SAME(cudaRuntimeGetVersion, cudaError_t(int*));
 SAME(cudaDriverGetVersion, cudaError_t(int*));
 SAME(cudaDeviceSynchronize, cudaError_t());
+SAME(cudaGetDriverEntryPointByVersion,
+     cudaError_t(const char*, void**, unsigned, unsigned long long,
+                 cudaDriverEntryPointQueryResult*));
 SAME(cudaMemGetInfo, cudaError_t(size_t*, size_t*));
 SAME(cudaMalloc, cudaError_t(void**, size_t));
 SAME(cudaMalloc, cudaError_t(float**, size_t));
@@ -74,6 +78,7 @@ SAME(cudaEventSynchronize, cudaError_t(cudaEvent_t));
 SAME(cudaEventQuery, cudaError_t(cudaEvent_t));
 SAME(cudaEventElapsedTime, cudaError_t(float*, cudaEvent_t, cudaEvent_t));
 SAME(cudaFuncSetAttribute, cudaError_t(const void*, cudaFuncAttribute, int));
+SAME(cudaFuncGetAttributes, cudaError_t(cudaFuncAttributes*, const void*));
 SAME(cudaStreamBeginCapture, cudaError_t(cudaStream_t, cudaStreamCaptureMode));
 SAME(cudaStreamEndCapture, cudaError_t(cudaStream_t, cudaGraph_t*));
 SAME(cudaStreamIsCapturing,
@@ -87,6 +92,12 @@ SAME(cudaGraphUpload, cudaError_t(cudaGraphExec_t, cudaStream_t));
 SAME(cudaGraphLaunch, cudaError_t(cudaGraphExec_t, cudaStream_t));
 SAME(cudaGraphExecDestroy, cudaError_t(cudaGraphExec_t));
 SAME(cudaGraphDestroy, cudaError_t(cudaGraph_t));
+
+SAME(cuTensorMapEncodeTiled,
+     CUresult(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*,
+              const cuuint64_t*, const cuuint64_t*, const cuuint32_t*,
+              const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle,
+              CUtensorMapL2promotion, CUtensorMapFloatOOBfill));
 
 SAME(cublasLtCreate, cublasStatus_t(cublasLtHandle_t*));
 SAME(cublasLtDestroy, cublasStatus_t(cublasLtHandle_t));
@@ -201,6 +212,19 @@ static_assert(cudaGraphExecUpdateErrorTopologyChanged == 2);
 static_assert(cudaGraphExecUpdateErrorNodeTypeChanged == 3);
 static_assert(cudaGraphExecUpdateErrorFunctionChanged == 4);
 static_assert(cudaGraphExecUpdateErrorParametersChanged == 5);
+
+static_assert(cudaEnableDefault == 0 && cudaDriverEntryPointSuccess == 0);
+static_assert(cudaDriverEntryPointSymbolNotFound == 1);
+static_assert(CUDA_SUCCESS == 0 && CUDA_ERROR_INVALID_VALUE == 1);
+static_assert(sizeof(CUtensorMap) == 128);
+static_assert(CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 == 9);
+static_assert(CU_TENSOR_MAP_INTERLEAVE_NONE == 0);
+static_assert(CU_TENSOR_MAP_SWIZZLE_NONE == 0);
+static_assert(CU_TENSOR_MAP_SWIZZLE_128B == 3);
+static_assert(CU_TENSOR_MAP_L2_PROMOTION_NONE == 0);
+static_assert(CU_TENSOR_MAP_L2_PROMOTION_L2_128B == 2);
+static_assert(CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE == 0);
+static_assert(sizeof(cudaFuncAttributes::maxThreadsPerBlock) == 4);
 
 static_assert(cudaDevAttrMaxThreadsPerBlock == 1);
 static_assert(cudaDevAttrMaxBlockDimX == 2 && cudaDevAttrMaxBlockDimY == 3);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cuda_host/attention_case.h"
+#include "cuda_host/control.h"
 #include "kernels/cuda/launch/attention.h"
 #include "kernels/plan/attention_plan.h"
 
@@ -77,6 +78,10 @@ TEST(AttentionLaunch, WidensCodesWhereTheyComeInChunks) {
       64);
 }
 
+int64_t HopperLaunches() {
+  return cuda_host::ExecutedLaunches("HopperAttentionKernel");
+}
+
 // Owns what it copies to the device.
 class Device {
  public:
@@ -116,7 +121,11 @@ class Device {
   std::vector<void*> owned_;
 };
 
-void CheckOnDevice(const AttentionCase& c, int packed_rows) {
+// Of which kernel, if that is what the test is about.
+enum class Kernel { kAny, kPortable, kHoppers };
+
+void CheckOnDevice(const AttentionCase& c, int packed_rows,
+                   Kernel kernel = Kernel::kAny) {
   const AttnLayout& layout = c.layout;
   const AttentionChoice choice = Choose(layout, packed_rows, kH100, c.type);
   Device device;
@@ -156,12 +165,20 @@ void CheckOnDevice(const AttentionCase& c, int packed_rows) {
     args.partial = device.Allocate<float>(slots * choice.value_dim);
     args.partial_lse = device.Allocate<float>(slots);
   }
+  const bool is_hoppers = IsHoppers(choice, args);
+  if (kernel != Kernel::kAny) {
+    ASSERT_EQ(is_hoppers, kernel == Kernel::kHoppers);
+  }
+  const int64_t before = HopperLaunches();
   ASSERT_EQ(LaunchAttention(choice, args, options.thread_blocks, device.stream),
             cudaSuccess);
   CombineArgs combine{args, nullptr, static_cast<int>(plan.combine.size())};
   if (combine.num_work > 0) combine.work = device.Copy(plan.combine);
   ASSERT_EQ(LaunchCombine(choice, combine, device.stream), cudaSuccess);
   const std::vector<float> found = device.Read<float>(args.out_f32, results);
+  if (cuda_host::kCounts) {
+    EXPECT_EQ(HopperLaunches() - before, is_hoppers ? 1 : 0);
+  }
   const AttentionCase::Answer answer = c.Solve(/*stored_as_bf16=*/false);
   for (size_t i = 0; i < results; ++i) {
     ASSERT_LE(std::fabs(found[i] - answer.value[i]), answer.bound[i]) << i;
@@ -183,6 +200,60 @@ TEST(AttentionLaunch, ComputesEveryShapeOnADevice) {
       if (HasFailure()) FAIL() << layout.row_width << " of " << Name(type);
     }
   }
+}
+
+bool IsHopper() {
+  int major = 0;
+  EXPECT_EQ(
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0),
+      cudaSuccess);
+  return major == 9;
+}
+
+TEST(AttentionLaunch, ManyHeadsOfALatentAreHoppersWhereItIs) {
+  cuda_host::ResetDevice();
+  for (const auto& [heads, block_rows] : std::vector<std::pair<int, int>>{
+           {64, 16}, {64, 64}, {17, 64}, {128, 128}}) {
+    AttentionCase c;
+    c.scale = 1 / std::sqrt(192.0);
+    c.layout = MlaLayout(heads, 512, 64);
+    c.block_rows = block_rows;
+    c.Fill({{1, 70}, {2, 299}, {1, 0}, {1, 191}}, 3);
+    CheckOnDevice(c, heads, IsHopper() ? Kernel::kHoppers : Kernel::kPortable);
+    if (HasFailure()) FAIL() << heads << " heads, " << block_rows;
+  }
+  cuda_host::ResetDevice();
+}
+
+TEST(AttentionLaunch, OtherDevicesHaveThePortableKernel) {
+  if (!cuda_host::kCounts) GTEST_SKIP() << "the device is what it is";
+  AttentionCase c;
+  c.layout = MlaLayout(64, 512, 64);
+  c.Fill({{1, 70}}, 3);
+  for (const int capability : {8, 10, 12}) {
+    cuda_host::ResetDevice();
+    cuda_host::SetCapability(capability);
+    CheckOnDevice(c, 64, Kernel::kPortable);
+    if (HasFailure()) FAIL() << capability;
+  }
+  cuda_host::ResetDevice();
+}
+
+// What its copies and stores cannot do.
+TEST(AttentionLaunch, OtherRowsAreNotHoppers) {
+  const auto check = [](const AttnLayout& layout, int block_rows) {
+    AttentionCase c;
+    c.layout = layout;
+    c.block_rows = block_rows;
+    c.Fill({{1, 70}}, 3);
+    CheckOnDevice(c, layout.virtual_heads(), Kernel::kPortable);
+    EXPECT_FALSE(testing::Test::HasFailure()) << block_rows;
+  };
+  check(MlaLayout(64, 512, 64), 4);
+  check(MlaLayout(64, 512, 64), 48);
+  check(MlaLayout(16, 512, 64), 64);
+  check(MlaLayout(64, 512, 56), 64);
+  check(MlaLayout(64, 256, 32), 64);
 }
 
 TEST(AttentionLaunch, NothingToCombineLaunchesNothing) {

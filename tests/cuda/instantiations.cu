@@ -1,6 +1,7 @@
 // One of every kind of kernel, compiled for GPUs: static_figures.py looks at
 // what came of it.
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_hopper.cuh"
 
 namespace mla::kernels::cuda {
 
@@ -22,6 +23,11 @@ static_assert(Takes<Latent16>(93760, 128) && Takes<Gathered16>(93760, 128) &&
                   Takes<Latent64>(152832, 256) && Takes<Heads64>(70912, 256) &&
                   Takes<Groups16>(38464, 128),
               "shared memory or threads changed");
+using HopperLatent = HopperShape<576, 512>;
+static_assert(HopperLatent::kSharedBytes == 230688 &&
+                  HopperLatent::kThreads == 384 &&
+                  HopperLatent::kConsumerRegisters == 232,
+              "shared memory, threads or registers changed");
 
 template __global__ void AttentionKernel<Latent16>(
     const __grid_constant__ AttentionArgs);
@@ -37,6 +43,8 @@ template __global__ void AttentionKernel<Heads64>(
     const __grid_constant__ AttentionArgs);
 template __global__ void AttentionKernel<Groups16>(
     const __grid_constant__ AttentionArgs);
+template __global__ void HopperAttentionKernel<HopperLatent>(
+    const __grid_constant__ HopperAttentionArgs);
 template __global__ void CombineKernel<Latent16>(
     const __grid_constant__ CombineArgs);
 

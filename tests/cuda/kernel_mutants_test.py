@@ -8,7 +8,7 @@ import pytest
 
 from attention_mutants_test import ROOT, copy_with
 
-# name: (test, launcher, (file, what is there, what is put there instead)). Those of
+# name: (test, launchers, (file, what is there, what is put there instead)). Those of
 # ALWAYS are tried in every run, all where MLA_SOAK is set.
 ALWAYS = {"experts' rows are not waited for", "the row of the next block is gathered",
           "an equal score taken twice"}
@@ -42,11 +42,11 @@ MUTANTS = {
         "fp8_rows_test", "cache",
         ("cuda/write_rows.cuh", "first < format.quantised;", "first + kRowScaleElements <= format.quantised;")),
     "no barrier before a row is rotated": (
-        "write_rows_test", "cache", ("cuda/write_rows.cuh", "    SyncBlock();  // and normed\n", "")),
+        "write_rows_test", "cache rows", ("cuda/write_rows.cuh", "    SyncBlock();  // and normed\n", "")),
     "no barrier before a row is stored": (
-        "write_rows_test", "cache", ("cuda/write_rows.cuh", "    SyncBlock();  // and rotated\n", "")),
+        "write_rows_test", "cache rows", ("cuda/write_rows.cuh", "    SyncBlock();  // and rotated\n", "")),
     "heads turned by the first set's angles": (
-        "write_rows_test", "cache",
+        "write_rows_test", "cache rows",
         ("cuda/write_rows.cuh", "static_cast<int64_t>(head) * args.sets / turn.count)", "0)")),
     "a chunk's sum begins anew with every span": (
         "time_merge_kernel_test", "cache",
@@ -82,13 +82,13 @@ assert ALWAYS <= MUTANTS.keys()
 
 @pytest.mark.parametrize("name", [m for m in MUTANTS if m in ALWAYS or os.environ.get("MLA_SOAK")])
 def test_a_mistake_is_noticed(name, tmp_path):
-    test, launcher, change = MUTANTS[name]
+    test, launchers, change = MUTANTS[name]
     copy_with(tmp_path, change)
     binary = tmp_path / "test"
     built = subprocess.run(
         [os.environ["MLA_CXX"], "-std=c++20", "-O1", f"-I{tmp_path}", f"-I{ROOT}", f"-I{ROOT}/tests/support",
          f"-I{ROOT}/tests/support/cuda_host/include", "-x", "c++",
-         tmp_path / f"kernels/cuda/launch/{launcher}.cu", ROOT / f"tests/cuda/{test}.cc", "-x", "none",
+         *[tmp_path / f"kernels/cuda/launch/{name}.cu" for name in launchers.split()], ROOT / f"tests/cuda/{test}.cc", "-x", "none",
          os.environ["CUDA_HOST"], "-lgtest", "-lgtest_main", "-lgmock", "-lboost_context", "-ldl", "-lpthread",
          "-o", binary], capture_output=True, text=True)
     assert built.returncode == 0, built.stderr

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda_host/every_order.h"
+#include "kernels/cuda/hopper_primitives.h"
 #include "kernels/cuda/primitives.h"
 #include "tests/support/golden_files.h"
 
@@ -23,7 +24,7 @@ struct Element {
 };
 using Layout = std::vector<std::vector<Element>>;  // [lanes][values]
 
-Layout ReadLayout(const std::string& name) {
+Layout ReadLayout(const std::string& name, size_t lanes = 32) {
   std::ifstream file(testing::CommittedGoldenDir() / "cuda/cute_layouts.txt");
   Layout layout;
   for (std::string line; std::getline(file, line);) {
@@ -38,7 +39,7 @@ Layout ReadLayout(const std::string& name) {
     char comma;
     while (words >> e.row >> comma >> e.column) layout.back().push_back(e);
   }
-  EXPECT_EQ(layout.size(), 32u) << name;
+  EXPECT_EQ(layout.size(), lanes) << name;
   return layout;
 }
 
@@ -107,6 +108,78 @@ TEST(LayoutOracle, LoadMatrix) {
       }
     });
   }
+}
+
+// Sums of a product of Hopper's: A picks rows by a diagonal of ones, and B's
+// element tells its place.
+TEST(LayoutOracle, WarpgroupSums) {
+  const Layout layout = ReadLayout("wgmma.c", 128);
+  constexpr int kBox = 64 * 128;
+  const auto of_b = [](int row, int k) {
+    return static_cast<float>(row * 4 + k % 4);  // at most 8 bits
+  };
+  for (int first = 0; first < 64; first += 16) {
+    RunKernel(1, 128, 2 * kBox, [&] {
+      MLA_SHARED_MEMORY(shared);
+      const int thread = static_cast<int>(threadIdx.x);
+      for (int i = thread; i < 64 * 8; i += 128) {
+        const int row = i / 8, k = i % 8 * 2;
+        const auto one = [&](int column) {
+          return row - first == column ? 1.0f : 0.0f;
+        };
+        StoreShared(shared + BoxOffset(row, k / 8) + k % 8 * 2,
+                    PackBf16(one(k), one(k + 1)));
+        StoreShared(shared + kBox + BoxOffset(row, k / 8) + k % 8 * 2,
+                    PackBf16(of_b(row, k), of_b(row, k + 1)));
+      }
+      FenceAsyncProxy();
+      SyncBlock();
+      float d[16] = {};
+      FenceProducts();
+      Multiply(d, OperandAt(shared), OperandAt(shared + kBox));
+      CommitProducts();
+      WaitForProducts(d);
+      for (int i = 0; i < 16; ++i) {
+        const Element e = layout[thread][i];
+        const bool picked = e.row >= first && e.row < first + 16;
+        EXPECT_EQ(d[i], picked ? of_b(e.column, e.row - first) : 0.0f)
+            << "thread " << thread << ", value " << i;
+      }
+    });
+  }
+}
+
+TEST(LayoutOracle, SwizzledBoxes) {
+  for (const char* name : {"box.k", "box.mn"}) {
+    const Layout layout = ReadLayout(name, 8);
+    for (int row = 0; row < 8; ++row) {
+      for (int column = 0; column < 64; ++column) {
+        const Element e = layout[row][column];
+        EXPECT_EQ(BoxOffset(row, column / 8) + column % 8 * 2,
+                  (e.row * 64 + e.column) * 2)
+            << name << " " << row << ", " << column;
+      }
+    }
+  }
+}
+
+TEST(LayoutOracle, MatrixDescriptors) {
+  const Element rows = ReadLayout("descriptor.k", 1)[0][0];
+  const Element rows_swizzle = ReadLayout("descriptor.k", 1)[0][1];
+  const Element columns = ReadLayout("descriptor.mn", 1)[0][0];
+  RunKernel(1, 32, 1024, [&] {
+    MLA_SHARED_MEMORY(shared);
+    const auto bits = [](Element e, Element swizzle) {
+      return static_cast<uint64_t>(e.row) << 16 |
+             static_cast<uint64_t>(e.column) << 32 |
+             static_cast<uint64_t>(swizzle.column) << 49 |
+             static_cast<uint64_t>(swizzle.row) << 62;
+    };
+    constexpr uint64_t kStart = 0x3fff;
+    EXPECT_EQ(OperandAt(shared) & ~kStart, bits(rows, rows_swizzle));
+    EXPECT_EQ(OperandAt(shared, 64 * 128) & ~kStart,
+              bits(columns, rows_swizzle));
+  });
 }
 
 }  // namespace

@@ -47,6 +47,24 @@ def test_logits_and_activations_are_the_oracles(name, tmp_path):
         assert all(check["passed"] for check in checks)
 
 
+def test_heads_of_a_latent_as_wide_as_deepseeks(tmp_path, monkeypatch):
+    """More than 16 heads of 512 + 64 elements a row: Hopper's kernel, as the stand-ins
+    are such a device (tests/cuda/backend_attention_test.cc counts its launches)."""
+    class Wide(SYSTEMS["mla"]):
+        def draw(self, rng):
+            self.heads, self.r, self.p, self.nope, self.v, self.q_rank = 20, 512, 64, 9, 11, 0
+            self.finish()
+    monkeypatch.setitem(SYSTEMS, "mla_wide", Wide)
+    Decoder("mla_wide", 1).save(tmp_path)
+    verify = subprocess.run(
+        [HOST, "verify", str(tmp_path), "--backend", "cuda-host", "--weights-dtype", "bf16", "--kv-cache-dtype", "bf16",
+         "--json"], capture_output=True, text=True, timeout=600)
+    assert verify.returncode == 0, verify.stdout + verify.stderr
+    checks = json.loads(verify.stdout)["checks"]
+    assert len(checks) == 22
+    assert all(check["passed"] for check in checks)
+
+
 @pytest.mark.parametrize("name", EACH_WAY if os.environ.get("MLA_SOAK") else EACH_WAY[:4])
 def test_served_batched_and_preempted_as_alone(name, tmp_path, monkeypatch, api):  # noqa: F811
     """In a pool too small for all: a sequence that gave way is computed again, and a

@@ -44,13 +44,22 @@ KERNELS = {
     "Attention<576,512,16,latent,gather>": dict(shared=93760, threads=128, registers=200),
     "Attention<192,128,64,heads>": dict(shared=70912, threads=256, registers=128, hot=True),
     "Attention<128,128,16,heads>": dict(shared=38464, threads=128, registers=104, hot=True),
+    # Registers at the launch; warps that compute then have 232 of them.
+    "HopperAttention<576,512>": dict(shared=230688, threads=384, registers=168, archs=("90a",)),
     "Combine<576,512,16>": dict(shared=0, threads=256, registers=64, scalar=True),
 }
 # The other kernels, which wait for memory: registers only, and no spills.
 OTHERS = [ROOT / "kernels/cuda/launch" / name for name in ("cache.cu", "moe.cu", "rows.cu")]
 OTHERS_REGISTERS = 128
+EMPTY_REGISTERS = 16
 STACK = {"SinusoidsKernel"}  # the range reduction of sin and cos
-INSTRUCTIONS = ("HMMA", "LDSM", "LDGSTS", "BAR", "LDL", "STL")
+INSTRUCTIONS = ("HMMA", "HGMMA", "LDSM", "LDGSTS", "UTMALDG", "BAR", "LDL", "STL")
+# What the Hopper kernel has to have, once: a product for each 16 columns of the keys
+# and each 16 of a tile's tokens, a copy for each 64 columns in every copy of the loop.
+HOPPER_PRODUCTS = 576 // 16 + 64 // 16
+HOPPER_BOXES = 576 // 64
+# ptxas's words where it waits for each product before the next.
+SERIALIZED = "wgmma.mma_async instructions are serialized"
 
 
 @functools.cache
@@ -64,6 +73,9 @@ def toolkit():
 
 
 def name_of(mangled):
+    hopper = re.search(r"HopperShapeILi(\d+)ELi(\d+)", mangled)
+    if hopper:
+        return f"HopperAttention<{hopper[1]},{hopper[2]}>"
     kernel = "Combine" if "CombineKernel" in mangled else "Attention"
     numbers = re.search(r"AttentionShapeILi(\d+)ELi(\d+)ELi(\d+)ELb(\d)E.*?RowLoadE(\d)", mangled)
     if not numbers:
@@ -88,7 +100,9 @@ def compile_for(arch, *options):
         for mangled, spilled, registers in re.findall(
                 r"Compiling entry function '(\S+)' for .*?(\d+) bytes spill stores.*?Used (\d+) registers",
                 done.stderr, re.S):
-            figures[name_of(mangled)] = dict(registers=int(registers), spilled=int(spilled))
+            figures[name_of(mangled)] = dict(registers=int(registers), spilled=int(spilled), serialized=0)
+        for mangled in re.findall(rf"{SERIALIZED}.*?function '(\S+)'", done.stderr):
+            figures[name_of(mangled)]["serialized"] = 1
         code = subprocess.run([toolkit() / "nvdisasm", "-c", cubin], capture_output=True, text=True)
         if code.returncode != 0:
             sys.exit(code.stderr)
@@ -139,16 +153,26 @@ def blocks_that_fit(arch, kernel, registers):
 
 def breaches(arch, figures):
     for kernel, limits in KERNELS.items():
+        if arch not in limits.get("archs", LIMITS):
+            if kernel in figures and figures[kernel]["registers"] > EMPTY_REGISTERS:
+                yield f"sm_{arch} {kernel}: is not empty"
+            continue
         if kernel not in figures:
             yield f"sm_{arch} {kernel}: not compiled"
             continue
         f = figures[kernel]
         if f["registers"] > limits["registers"]:
             yield f"sm_{arch} {kernel}: {f['registers']} registers, at most {limits['registers']} are allowed"
-        for kind in ("spilled", "LDL", "STL"):
+        for kind in ("spilled", "serialized", "LDL", "STL"):
             if f[kind] > 0:
                 yield f"sm_{arch} {kernel}: {kind} {f[kind]}"
         if limits.get("scalar"):
+            continue
+        if kernel.startswith("Hopper"):
+            if f["HGMMA"] != HOPPER_PRODUCTS:
+                yield f"sm_{arch} {kernel}: {f['HGMMA']} products for {HOPPER_PRODUCTS}"
+            if f["UTMALDG"] == 0 or f["UTMALDG"] % HOPPER_BOXES:
+                yield f"sm_{arch} {kernel}: {f['UTMALDG']} copies of boxes"
             continue
         if f["HMMA"] == 0 or f["LDSM"] == 0:
             yield f"sm_{arch} {kernel}: does not use tensor cores"
@@ -171,6 +195,8 @@ def main():
     print("|---|---|" + "---:|" * (4 + len(INSTRUCTIONS)))
     for kernel in KERNELS:
         for arch, figures in by_arch.items():
+            if arch not in KERNELS[kernel].get("archs", LIMITS):
+                continue
             f = figures[kernel]
             row = [f"`{kernel}`", arch, f["registers"], f["spilled"], KERNELS[kernel]["shared"],
                    blocks_that_fit(arch, kernel, f["registers"]) or "does not fit"]

@@ -20,6 +20,11 @@ def test_unoptimised_kernels_are_noticed():
     assert "Attention<576,512,64,latent>: STL" in found
 
 
+def test_products_that_wait_for_each_other_are_noticed():
+    found = "\n".join(static_figures.breaches("90a", static_figures.compile_for("90a", "-Xptxas=-O0")))
+    assert "HopperAttention<576,512>: serialized" in found
+
+
 def test_a_block_fits_where_its_memory_does():
     assert static_figures.blocks_that_fit("90a", "Attention<576,512,16,latent>", 186) == 2
     assert static_figures.blocks_that_fit("80", "Attention<576,512,16,latent>", 180) == 1

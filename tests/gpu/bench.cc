@@ -264,7 +264,7 @@ int main(int argc, char** argv) {
     BenchExperts(limits, "experts", 4, 24, 64, 64, calls);
     return 0;
   }
-  for (const int heads : {16, 128}) {
+  for (const int heads : {16, 64, 128}) {
     for (const int batch : {1, 16, 128}) {
       for (const int tokens : {4096, 32768}) {
         if (batch * tokens > 128 * 8192) continue;

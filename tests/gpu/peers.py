@@ -7,7 +7,7 @@ heading; says of each that is not here that it is not.
 import importlib.util
 import sys
 
-CASES = [(heads, batch, tokens) for heads in (16, 128) for batch in (1, 16, 128)
+CASES = [(heads, batch, tokens) for heads in (16, 64, 128) for batch in (1, 16, 128)
          for tokens in (4096, 32768) if batch * tokens <= 128 * 8192]
 LATENT, ROPE = 512, 64
 CALLS = 50

@@ -1,6 +1,9 @@
 // Tested by tests/cuda/attention_launch_test.cc.
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_hopper.cuh"
 #include "kernels/cuda/launch/attention.h"
+#include "kernels/cuda/launch/launch_kernel.h"
+#include "kernels/cuda/launch/row_boxes.h"
 
 namespace mla::kernels::cuda {
 namespace {
@@ -40,6 +43,83 @@ cudaError_t Launch(const AttentionArgs& args, int thread_blocks,
   config.dynamicSmemBytes = Shape::kSharedBytes;
   config.stream = stream;
   return cudaLaunchKernelEx(&config, kernel, args);
+}
+
+// ---- Hopper's kernel, which computes what the portable one of tiles of 64
+// does
+
+using Hopper = HopperShape<576, 512>;
+
+bool ReadsOneLatent(const AttnLayout& l) {
+  const bool in_one = l.key[1].length == 0 ||
+                      l.key[1].offset == l.key[0].offset + l.key[0].length;
+  return l.groups == 1 && l.key[0].offset == 0 && in_one && ValuesAreKeys(l) &&
+         l.key_length() == Hopper::kKeyDim &&
+         l.value_length() == Hopper::kValueDim;
+}
+
+// By what all steps of a layer have in common: which kernel a request meets
+// must not depend on its neighbours.
+bool FitsHopper(const AttentionChoice& choice, const AttentionArgs& args) {
+  const bool plain = args.newest_rows == nullptr && args.selected == nullptr &&
+                     args.state == nullptr && args.time_stride == 1;
+  const bool even = args.out_head_stride % 2 == 0 &&
+                    args.out_row_stride % 2 == 0 &&
+                    args.out_head_stride >= Hopper::kValueDim &&
+                    reinterpret_cast<uintptr_t>(args.out_f32) % 8 == 0 &&
+                    reinterpret_cast<uintptr_t>(args.out_bf16) % 4 == 0;
+  return choice.one_latent && choice.tile_rows == Hopper::kRows && plain &&
+         even && FitBoxes(args, Hopper::kKeyDim);
+}
+
+// On this device, whose code has to be sm_90a's: the kernel is made for one
+// warp elsewhere, as where PTX of another architecture was compiled for it.
+bool HasHopper() {
+  int device = 0, major = 0;
+  if (cudaGetDevice(&device) != cudaSuccess ||
+      cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor,
+                             device) != cudaSuccess ||
+      major != 9) {
+    return false;
+  }
+  cudaFuncAttributes attributes;
+  void (*kernel)(HopperAttentionArgs) = HopperAttentionKernel<Hopper>;
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess &&
+         attributes.maxThreadsPerBlock >= Hopper::kThreads;
+}
+
+// The driver's function, without linking the driver; null if it has none.
+EncodeTiled FindEncodeTiled() {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found;
+  constexpr unsigned kSince = 12000;  // CUDA 12.0
+  if (cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function,
+                                       kSince, cudaEnableDefault,
+                                       &found) != cudaSuccess ||
+      found != cudaDriverEntryPointSuccess) {
+    return nullptr;
+  }
+  return reinterpret_cast<EncodeTiled>(function);
+}
+
+bool MakeHopperArgs(const AttentionChoice& choice, const AttentionArgs& args,
+                    HopperAttentionArgs* hopper) {
+  if (!FitsHopper(choice, args) || !HasHopper()) return false;
+  const EncodeTiled encode = FindEncodeTiled();
+  hopper->attention = args;
+  return encode != nullptr &&
+         BoxesOf(args, Hopper::kKeyDim, encode, &hopper->rows) == CUDA_SUCCESS;
+}
+
+cudaError_t LaunchHopper(const HopperAttentionArgs& args, int thread_blocks,
+                         cudaStream_t stream) {
+  void (*kernel)(HopperAttentionArgs) = HopperAttentionKernel<Hopper>;
+  const cudaError_t error =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           Hopper::kSharedBytes);
+  if (error != cudaSuccess) return error;
+  return LaunchKernel(kernel, dim3(thread_blocks), Hopper::kThreads,
+                      Hopper::kSharedBytes, args, stream);
 }
 
 template <class Shape>
@@ -117,6 +197,7 @@ bool ChooseAttention(const AttnLayout& layout, const RowFormat& format,
                      AttentionChoice* choice) {
   AttentionChoice c;
   c.values_are_keys = ValuesAreKeys(layout);
+  c.one_latent = ReadsOneLatent(layout);
   const bool in_chunks = layout.row_width % kChunk == 0 &&
                          InChunks(layout.key[0]) && InChunks(layout.key[1]) &&
                          InChunks(layout.value[0]) && InChunks(layout.value[1]);
@@ -145,9 +226,18 @@ bool ChooseAttention(const AttnLayout& layout, const RowFormat& format,
   return false;
 }
 
+bool IsHoppers(const AttentionChoice& choice, const AttentionArgs& args) {
+  HopperAttentionArgs made;
+  return MakeHopperArgs(choice, args, &made);
+}
+
 cudaError_t LaunchAttention(const AttentionChoice& choice,
                             const AttentionArgs& args, int thread_blocks,
                             cudaStream_t stream) {
+  HopperAttentionArgs hopper;
+  if (MakeHopperArgs(choice, args, &hopper)) {
+    return LaunchHopper(hopper, thread_blocks, stream);
+  }
   return WithShape(choice, [&](auto shape) {
     return Launch<decltype(shape)>(args, thread_blocks, stream);
   });

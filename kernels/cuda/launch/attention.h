@@ -1,5 +1,7 @@
 // Chooses and launches attention kernels: attention.cuh is compiled for a
-// handful of shapes, and a layout is run by the smallest that holds it.
+// handful of shapes, and a layout is run by the smallest that holds it. Tiles
+// of 64 rows of DeepSeek's latent (576/512) are Hopper's kernel's on such a
+// device (attention_hopper.cuh), where the cache's rows can be copied by boxes.
 // Threads: any, one stream's launches from one at a time.
 // Errors:  what the launch returned; a layout that no shape holds is refused
 //          before anything is launched.
@@ -19,6 +21,7 @@ struct AttentionChoice {
   int value_dim = 0;
   int tile_rows = 0;  // packed query rows of a piece
   bool values_are_keys = false;
+  bool one_latent = false;  // rows as Hopper's kernel reads them
   RowLoad load = RowLoad::kGather;
   int shared_bytes = 0;  // of a thread block
 };
@@ -29,6 +32,9 @@ struct AttentionChoice {
 bool ChooseAttention(const AttnLayout& layout, const RowFormat& format,
                      int packed_rows, int shared_bytes,
                      AttentionChoice* choice);
+
+// Whether it is Hopper's kernel that LaunchAttention takes on this device.
+bool IsHoppers(const AttentionChoice& choice, const AttentionArgs& args);
 
 // `thread_blocks` is the plan's.
 cudaError_t LaunchAttention(const AttentionChoice& choice,

@@ -13,6 +13,8 @@
 #include "cuda_host/attention_case.h"
 #include "cuda_host/engine.h"
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/attention_hopper.cuh"
+#include "kernels/cuda/launch/row_boxes.h"
 #include "kernels/plan/attention_plan.h"
 
 namespace cuda_host {
@@ -43,6 +45,27 @@ inline std::vector<unsigned char> Materialise(const AttentionCase& c, int first,
     rows.insert(rows.end(), row, row + c.row_bytes());
   }
   return rows;
+}
+
+template <class Shape>
+void RunPieces(Shape, const AttentionArgs& args, int thread_blocks) {
+  Engine::Get().Run(dim3(thread_blocks), dim3(Shape::kThreads),
+                    Shape::kSharedBytes,
+                    [&] { mla::kernels::cuda::AttentionKernel<Shape>(args); });
+}
+template <int kKeyDim, int kValueDim>
+void RunPieces(mla::kernels::cuda::HopperShape<kKeyDim, kValueDim>,
+               const AttentionArgs& args, int thread_blocks) {
+  using Shape = mla::kernels::cuda::HopperShape<kKeyDim, kValueDim>;
+  mla::kernels::cuda::HopperAttentionArgs hopper;
+  ASSERT_TRUE(mla::kernels::cuda::FitBoxes(args, kKeyDim));
+  ASSERT_EQ(mla::kernels::cuda::BoxesOf(args, kKeyDim, &cuTensorMapEncodeTiled,
+                                        &hopper.rows),
+            CUDA_SUCCESS);
+  hopper.attention = args;
+  Engine::Get().Run(
+      dim3(thread_blocks), dim3(Shape::kThreads), Shape::kSharedBytes,
+      [&] { mla::kernels::cuda::HopperAttentionKernel<Shape>(hopper); });
 }
 
 // What the kernels make of the case: [rows, virtual heads, value length].
@@ -127,9 +150,7 @@ std::vector<float> Compute(const AttentionCase& c, const Way& run) {
     args.partial_lse = partial_lse.data();
     args.work = plan.work.data();
     args.work_begin = plan.work_begin.data();
-    Engine::Get().Run(
-        dim3(run.thread_blocks), dim3(Shape::kThreads), Shape::kSharedBytes,
-        [&] { mla::kernels::cuda::AttentionKernel<Shape>(args); });
+    RunPieces(Shape(), args, run.thread_blocks);
     if (plan.combine.empty()) continue;
     const CombineArgs combine{args, plan.combine.data(),
                               static_cast<int>(plan.combine.size())};

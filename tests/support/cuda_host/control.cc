@@ -34,6 +34,9 @@ void SetDeviceCount(int count) {
 void SetDeviceMemory(size_t total_bytes) {
   Locked([&](Context& c) { c.settings.memory_bytes = total_bytes; });
 }
+void SetCapability(int major) {
+  Locked([&](Context& c) { c.settings.capability_major = major; });
+}
 void SetSeed(uint64_t seed) {
   Locked([&](Context& c) { c.queue.SetSeed(seed); });
 }

@@ -27,6 +27,8 @@ void ResetDevice();
 // ---- settings
 void SetDeviceCount(int count);            // default 1
 void SetDeviceMemory(size_t total_bytes);  // of each device; default 80 GiB
+// Compute capability MAJOR.0; nothing else of a device changes. Default 9.
+void SetCapability(int major);
 // Of the order in which work runs that streams and events leave open.
 void SetSeed(uint64_t seed);  // default 1
 // Host code that touches device memory gets a signal. Default: on.

@@ -98,7 +98,12 @@ class Engine {
     uint64_t shuffles = 0;                      // by warp
     uint64_t block_barriers = 0;                // by block
     uint64_t atomics = 0;                       // by thread
-    uint64_t switches = 0;                      // to a thread
+    uint64_t box_bytes = 0;                     // copied
+    uint64_t warpgroup_products = 0;
+    uint64_t warpgroup_flops = 0;
+    uint64_t warpgroup_shared_bytes = 0;  // read by them
+    uint64_t warpgroup_barriers = 0;
+    uint64_t switches = 0;  // to a thread
   };
 
   static Engine& Get();

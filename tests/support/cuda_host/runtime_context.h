@@ -45,6 +45,7 @@ class Fault : public std::exception {
 struct Settings {
   int devices = 1;
   size_t memory_bytes = size_t{80} << 30;
+  int capability_major = 9;
   bool check_arguments = true;
   bool split_gemms = true;
 };

@@ -1,5 +1,7 @@
 // What the devices are: Hopper in every figure a launch depends on.
 // Tested by tests/cuda/runtime_standins_test.cc.
+#include <cuda.h>
+
 #include <cstring>
 #include <map>
 
@@ -38,11 +40,11 @@ const std::map<cudaDeviceAttr, int>& Attributes() {
   return *values;
 }
 
-cudaDeviceProp Properties(size_t memory_bytes, int device) {
+cudaDeviceProp Properties(const Settings& settings, int device) {
   const auto& a = Attributes();
   cudaDeviceProp p = {};
   std::strncpy(p.name, "CUDA stand-in (host)", sizeof(p.name) - 1);
-  p.totalGlobalMem = memory_bytes;
+  p.totalGlobalMem = settings.memory_bytes;
   p.sharedMemPerBlock = kSharedPerBlock;
   p.sharedMemPerBlockOptin = kSharedPerBlockOptin;
   p.sharedMemPerMultiprocessor =
@@ -56,7 +58,7 @@ cudaDeviceProp Properties(size_t memory_bytes, int device) {
     p.maxThreadsDim[i] = kMaxBlock[i];
     p.maxGridSize[i] = kMaxGrid[i];
   }
-  p.major = a.at(cudaDevAttrComputeCapabilityMajor);
+  p.major = settings.capability_major;
   p.minor = a.at(cudaDevAttrComputeCapabilityMinor);
   p.multiProcessorCount = kMultiprocessors;
   p.concurrentKernels = 1;
@@ -116,7 +118,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp* prop, int device) {
     if (!cuda_host::IsDevice(c, device)) {
       return NoSuchDevice(c, "cudaGetDeviceProperties", device);
     }
-    *prop = cuda_host::Properties(c.settings.memory_bytes, device);
+    *prop = cuda_host::Properties(c.settings, device);
     return cudaSuccess;
   });
 }
@@ -135,6 +137,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, enum cudaDeviceAttr attr,
                                     static_cast<int>(attr)));
     }
     *value = it->second;
+    if (attr == cudaDevAttrComputeCapabilityMajor) {
+      *value = c.settings.capability_major;
+    }
     return cudaSuccess;
   });
 }
@@ -167,6 +172,24 @@ cudaError_t cudaDriverGetVersion(int* driverVersion) {
         return cudaSuccess;
       },
       Needs::kNothing);
+}
+
+cudaError_t cudaGetDriverEntryPointByVersion(
+    const char* symbol, void** funcPtr, unsigned int cudaVersion,
+    unsigned long long flags,
+    enum cudaDriverEntryPointQueryResult* driverStatus) {
+  return Api("cudaGetDriverEntryPointByVersion", [&](Context& c) {
+    if (flags != cudaEnableDefault || cudaVersion > CUDART_VERSION) {
+      return c.Fail(cudaErrorInvalidValue,
+                    "cudaGetDriverEntryPointByVersion: flags or version");
+    }
+    const bool is_known = std::strcmp(symbol, "cuTensorMapEncodeTiled") == 0;
+    *driverStatus = is_known ? cudaDriverEntryPointSuccess
+                             : cudaDriverEntryPointSymbolNotFound;
+    *funcPtr =
+        is_known ? reinterpret_cast<void*>(&cuTensorMapEncodeTiled) : nullptr;
+    return cudaSuccess;
+  });
 }
 
 cudaError_t cudaDeviceSynchronize(void) {

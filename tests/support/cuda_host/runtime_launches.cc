@@ -152,6 +152,19 @@ cudaError_t LaunchKernel(const cudaLaunchConfig_t& config, Launch launch) {
 using cuda_host::Api;
 using cuda_host::Context;
 
+// Compiled by the host, any kernel is for blocks of any size.
+extern "C" cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes* attr,
+                                             const void* func) {
+  return Api("cudaFuncGetAttributes", [&](Context& c) {
+    if (func == nullptr) {
+      return c.Fail(cudaErrorInvalidDeviceFunction,
+                    "cudaFuncGetAttributes: null");
+    }
+    *attr = {cuda_host::kMaxBlockThreads};
+    return cudaSuccess;
+  });
+}
+
 extern "C" cudaError_t cudaFuncSetAttribute(const void* func,
                                             enum cudaFuncAttribute attr,
                                             int value) {

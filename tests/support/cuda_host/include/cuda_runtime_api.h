@@ -38,6 +38,11 @@ cudaError_t cudaDeviceGetStreamPriorityRange(int* leastPriority,
 cudaError_t cudaRuntimeGetVersion(int* runtimeVersion);
 cudaError_t cudaDriverGetVersion(int* driverVersion);
 cudaError_t cudaDeviceSynchronize(void);
+// Of the driver, only what <cuda.h> here has.
+cudaError_t cudaGetDriverEntryPointByVersion(
+    const char* symbol, void** funcPtr, unsigned int cudaVersion,
+    unsigned long long flags,
+    enum cudaDriverEntryPointQueryResult* driverStatus);
 
 // ---- memory
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
@@ -91,6 +96,8 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t start, cudaEvent_t end);
 // ---- kernels
 cudaError_t cudaFuncSetAttribute(const void* func, enum cudaFuncAttribute attr,
                                  int value);
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes* attr,
+                                  const void* func);
 
 // ---- graphs
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream,

@@ -83,6 +83,11 @@ cudaError_t cudaFuncSetAttribute(T* func, enum cudaFuncAttribute attr,
 }
 
 template <class T>
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes* attr, T* func) {
+  return ::cudaFuncGetAttributes(attr, reinterpret_cast<const void*>(func));
+}
+
+template <class T>
 cudaError_t cudaMalloc(T** devPtr, size_t size) {
   return ::cudaMalloc(reinterpret_cast<void**>(devPtr), size);
 }

@@ -147,7 +147,19 @@ enum cudaDeviceAttr {
   cudaDevAttrMemoryPoolsSupported = 115
 };
 
+enum cudaDriverEntryPointQueryResult {
+  cudaDriverEntryPointSuccess = 0,
+  cudaDriverEntryPointSymbolNotFound = 1,
+  cudaDriverEntryPointVersionNotSufficent = 2
+};
+enum cudaGetDriverEntryPointFlags { cudaEnableDefault = 0 };
+
 // ---- launches
+
+// Of the genuine struct, what a kernel's machine code was made for.
+struct cudaFuncAttributes {
+  int maxThreadsPerBlock;
+};
 
 enum cudaFuncAttribute {
   cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
