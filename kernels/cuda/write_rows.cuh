@@ -50,10 +50,11 @@ MLA_DEVICE void TurnHeads(const WriteRowsArgs& args, const RowTurn& turn,
   int pair = static_cast<int>(threadIdx.x);
   for (; pair < turn.count * half; pair += kWriteThreads) {
     const int head = pair / half, i = pair % half;
-    const int64_t at = (static_cast<int64_t>(blockIdx.x) * args.sets +
-                        static_cast<int64_t>(head) * args.sets / turn.count) *
-                           half +
-                       i;
+    const unsigned set = static_cast<unsigned>(head) *
+                         static_cast<unsigned>(args.sets) /
+                         static_cast<unsigned>(turn.count);
+    const int64_t at =
+        (static_cast<int64_t>(blockIdx.x) * args.sets + set) * half + i;
     float* x = row + turn.first + head * turn.stride + i;
     const float a = x[0], b = x[half];
     x[0] = a * args.cos[at] - b * args.sin[at];
@@ -101,7 +102,8 @@ MLA_DEVICE void StoreCodes(const RowFormat& format, const float* x,
       if (magnitude > most) most = magnitude;  // which a NaN is not
     }
     const float scale = RowScale(WarpMax(most));
-    const float inverse = 1.0f / scale;
+    // Of a power of two.
+    const float inverse = FloatFromBits((254u << 23) - BitsOfFloat(scale));
     for (int i = first + lane; i < end; i += 32) {
       row[i] = ToF8E4M3(x[i] * inverse);
     }

@@ -47,7 +47,7 @@ MUTANTS = {
         "write_rows_test", "cache rows", ("cuda/write_rows.cuh", "    SyncBlock();  // and rotated\n", "")),
     "heads turned by the first set's angles": (
         "write_rows_test", "cache rows",
-        ("cuda/write_rows.cuh", "static_cast<int64_t>(head) * args.sets / turn.count)", "0)")),
+        ("cuda/write_rows.cuh", "args.sets + set) * half", "args.sets) * half")),
     "a chunk's sum begins anew with every span": (
         "time_merge_kernel_test", "cache",
         ("cuda/time_merge.cuh", "is_sum && from % stride != 0 ?", "false ?")),
