@@ -119,6 +119,7 @@ void Model::StepLayers(Rows x, ActivationTap* tap) {
     }
     if (layer.mlp.down.w != nullptr) {
       Mlp(layer.mlp, normed, branch);
+      b.AllReduce(branch);
       Tap(b, tap, layer.names.mlp, branch);
     }
     b.AddScaled(branch, config_.residual_scale, x);
@@ -168,6 +169,7 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
   if (layer.gates > 0) b.ScaleParts(more, attended);
   if (tap != nullptr) tap->OnAttended(b.Read(attended));
   b.Linear(attended, layer.out, y);
+  b.AllReduce(y);
 }
 
 // Norms, gates and rotates the row, and puts it into the cache.
@@ -221,13 +223,16 @@ void Model::Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
   const RoutingRows routing = b.Route(logits, moe.experts.router);
   Tap(b, tap, names.router, routing);
   b.Experts(x, routing, moe.experts, y);
-  Tap(b, tap, names.moe + ".experts", y);
+  // Of one rank among several, a part of a sum that nobody else has.
+  ActivationTap* const whole = config_.rank.count == 1 ? tap : nullptr;
+  Tap(b, whole, names.moe + ".experts", y);
   if (moe.shared.down.w != nullptr) {
     const Rows shared = Top(shared_, x.rows);
     Mlp(moe.shared, x, shared);
-    Tap(b, tap, names.moe + ".shared_experts", shared);
+    Tap(b, whole, names.moe + ".shared_experts", shared);
     b.AddScaled(shared, 1.0f, y);
   }
+  b.AllReduce(y);
   if (moe.output_norm != nullptr) {
     b.RmsNorm(y, moe.output_norm, config_.norm_eps, y);
   }

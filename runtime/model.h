@@ -104,6 +104,7 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() { return *backend_; }
+  const Backend& backend() const { return *backend_; }
   const ModelOptions& options() const { return options_; }
 
  private:

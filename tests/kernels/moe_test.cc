@@ -125,7 +125,7 @@ TEST_P(MoeTest, MatchesATokenByTokenLoop) {
   }
   std::vector<float> y(kRows * kHidden, NAN);
   RunExperts(cpu, View(x, kRows, kHidden), gate_up_p, down_p, kTopK, ids.data(),
-             weights.data(), View(y, kRows, kHidden));
+             weights.data(), /*add_identities=*/true, View(y, kRows, kHidden));
 
   for (int row = 0; row < kRows; ++row) {
     std::vector<double> expected(kHidden), magnitude(kHidden);
