@@ -1,6 +1,8 @@
 // Tested by tests/runtime/tensor_parallel_test.cc.
 #include "runtime/shard.h"
 
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/status_macros.h"
@@ -17,6 +19,33 @@ absl::Status ShardLayer(ModelConfig& config, int layer) {
       absl::StrCat("tensor parallelism over ", config.rank.count,
                    " ranks: layer ", layer, ", attention '",
                    FormOf(a.kind).name, "': ", status.message()));
+}
+
+// Of a rope that has a set of frequencies for each KV head, the rank's heads'.
+void ShardRope(Rope& rope, Part part) {
+  const auto take = [&](std::vector<float>& all) {
+    const int size = static_cast<int>(all.size()) / part.count;
+    all = {all.begin() + part.First(size),
+           all.begin() + part.First(size) + size};
+  };
+  take(rope.inv_freq);
+  take(rope.long_inv_freq);
+  rope.sets /= part.count;
+}
+
+absl::Status ShardRopes(const ModelConfig& whole, ModelConfig& shard) {
+  for (const AttentionConfig& a : shard.attention) {
+    const int sets = whole.ropes[a.rope].sets;
+    Rope& rope = shard.ropes[a.rope];
+    if (sets == 1) continue;
+    if (rope.sets == sets) ShardRope(rope, a.group_part);
+    if (rope.sets * a.group_part.count != sets) {
+      return absl::UnimplementedError(
+          "tensor parallelism of layers that share the frequencies of unequal "
+          "numbers of KV heads");
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Divide(const char* what, Part rank, int& size) {
@@ -38,6 +67,7 @@ absl::StatusOr<ModelConfig> ShardOf(const ModelConfig& config, Part rank) {
   for (int layer = 0; layer < config.num_layers; ++layer) {
     RETURN_IF_ERROR(ShardLayer(shard, layer));
   }
+  RETURN_IF_ERROR(ShardRopes(config, shard));
   bool is_dense = false;
   for (int layer = 0; layer < config.num_layers; ++layer) {
     is_dense = is_dense || config.IsDense(layer);
