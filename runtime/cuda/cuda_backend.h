@@ -1,6 +1,6 @@
-// NewCudaBackends: GPUs, each a rank. Weights and the cache are in its memory, activations
-// are float32, products are of bf16 operands.
-// Errors:  UNAVAILABLE, with the reason, where there is no GPU to use;
+// NewCudaBackends: GPUs, each a rank. Weights and the cache are in its memory,
+// activations are float32, products are of bf16 operands. Errors:  UNAVAILABLE,
+// with the reason, where there is no GPU to use;
 //          UNIMPLEMENTED from a build without CUDA.
 #ifndef MLA_RUNTIME_CUDA_CUDA_BACKEND_H_
 #define MLA_RUNTIME_CUDA_CUDA_BACKEND_H_

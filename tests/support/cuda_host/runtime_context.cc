@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "cuda_host/access_trap.h"
@@ -36,7 +37,7 @@ bool IsFatal(cudaError_t code) {
   }
 }
 
-Context::Context() : queue([this](const Work& work) { Execute(work); }) {
+Context::Context() : queue([this](const Ticket& ticket) { Execute(ticket); }) {
   InstallAccessTrap();
 }
 
@@ -63,7 +64,7 @@ void Context::Reset() {
   kernels.Reset();
   settings = {};
   counters = {};
-  dead = cudaSuccess;
+  dead.clear();
   message.clear();
   kernel_error.clear();
   gemm_error.clear();
@@ -88,12 +89,26 @@ void Context::NoteKernelError(const std::string& what) {
   }
 }
 
-void Context::Die(cudaError_t code) {
-  dead = code;
-  queue.Abandon();
+void Context::Die(cudaError_t code, int device) {
+  dead[device] = code;
+  queue.Abandon(device);
 }
 
-void Context::Execute(const Work& work) {
+cudaError_t Context::Dead() const {
+  const auto found = dead.find(current_device);
+  return found == dead.end() ? cudaSuccess : found->second;
+}
+
+void Context::LetOthersIn() {
+  memory.Close();
+  lock.unlock();
+  std::this_thread::yield();
+  lock.lock();
+  memory.Open();
+}
+
+void Context::Execute(const Ticket& ticket) {
+  const Work& work = ticket.work;
   // A host function is host code: device memory is out of its reach.
   const bool is_host = work.kind == Work::Kind::kHostFunction;
   if (is_host) memory.Close();
@@ -114,37 +129,37 @@ void Context::Execute(const Work& work) {
     }
   } catch (const Fault& fault) {
     NoteKernelError(Text(work.name, ": ", fault.what()));
-    Die(fault.code());
+    Die(fault.code(), ticket.device);
   } catch (const std::exception& error) {
     NoteKernelError(Text(work.name, ": ", error.what()));
-    Die(cudaErrorLaunchFailure);
+    Die(cudaErrorLaunchFailure, ticket.device);
   }
   running_work = false;
   if (is_host) memory.Open();
 }
 
 cudaError_t Context::WaitFor(const TicketPtr& ticket) {
-  if (ticket == nullptr || ticket->done) return dead;
+  if (ticket == nullptr || ticket->done) return Dead();
   memory.Open();
-  queue.RunUntil(ticket);
+  while (!queue.RunUntil(ticket)) LetOthersIn();
   memory.Close();
-  return dead;
+  return Dead();
 }
 
 cudaError_t Context::WaitForAll() {
-  if (queue.Pending() == 0) return dead;
+  if (queue.Pending() == 0) return Dead();
   memory.Open();
-  queue.RunAll(current_device);
+  while (!queue.RunAll(current_device)) LetOthersIn();
   memory.Close();
-  return dead;
+  return Dead();
 }
 
 cudaError_t Context::Progress() {
-  if (queue.Pending() == 0) return dead;
+  if (queue.Pending() == 0) return Dead();
   memory.Open();
   queue.RunSome();
   memory.Close();
-  return dead;
+  return Dead();
 }
 
 int Context::Due(std::vector<Injection>& injections,
@@ -171,14 +186,14 @@ cudaError_t Enter(Context& c, const char* name, Needs needs) {
   const auto due =
       static_cast<cudaError_t>(Context::Due(c.call_injections, name));
   if (due != cudaSuccess) {
-    if (IsFatal(due)) c.Die(due);
+    if (IsFatal(due)) c.Die(due, CurrentDevice());
     return c.Fail(due, Text(name, ": a failure that the test asked for"));
   }
   if (needs == Needs::kNothing) return cudaSuccess;
   if (c.settings.devices == 0) {
     return c.Fail(cudaErrorNoDevice, Text(name, ": there is no device"));
   }
-  return c.dead;
+  return c.Dead();
 }
 
 cudaError_t Leave(cudaError_t code) {
@@ -194,7 +209,8 @@ extern "C" {
 cudaError_t cudaPeekAtLastError(void) {
   using cuda_host::Context;
   std::lock_guard<std::recursive_mutex> hold(Context::Get().lock);
-  if (Context::Get().dead != cudaSuccess) return Context::Get().dead;
+  const cudaError_t dead = Context::Get().Dead();
+  if (dead != cudaSuccess) return dead;
   return cuda_host::last_error;
 }
 

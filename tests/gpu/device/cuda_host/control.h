@@ -20,6 +20,7 @@ inline void ResetDevice() {
   cudaGetLastError();
 }
 inline void SetHostAccessTrap(bool) {}
+inline void SetDeviceCount(int) {}
 
 inline std::string LastMessage() {
   return cudaGetErrorString(cudaPeekAtLastError());
