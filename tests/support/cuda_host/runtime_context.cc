@@ -99,12 +99,22 @@ cudaError_t Context::Dead() const {
   return found == dead.end() ? cudaSuccess : found->second;
 }
 
-void Context::LetOthersIn() {
-  memory.Close();
-  lock.unlock();
-  std::this_thread::yield();
-  lock.lock();
-  memory.Open();
+template <typename Run>
+cudaError_t Context::Wait(Run run) {
+  for (bool done = false; !done;) {
+    if (queue.AnyReady()) {
+      memory.Open();
+      done = run();
+      memory.Close();
+    } else {
+      done = run();
+    }
+    if (done) break;
+    lock.unlock();
+    std::this_thread::yield();
+    lock.lock();
+  }
+  return Dead();
 }
 
 void Context::Execute(const Ticket& ticket) {
@@ -140,22 +150,16 @@ void Context::Execute(const Ticket& ticket) {
 
 cudaError_t Context::WaitFor(const TicketPtr& ticket) {
   if (ticket == nullptr || ticket->done) return Dead();
-  memory.Open();
-  while (!queue.RunUntil(ticket)) LetOthersIn();
-  memory.Close();
-  return Dead();
+  return Wait([&] { return queue.RunUntil(ticket); });
 }
 
 cudaError_t Context::WaitForAll() {
   if (queue.Pending() == 0) return Dead();
-  memory.Open();
-  while (!queue.RunAll(current_device)) LetOthersIn();
-  memory.Close();
-  return Dead();
+  return Wait([&] { return queue.RunAll(current_device); });
 }
 
 cudaError_t Context::Progress() {
-  if (queue.Pending() == 0) return Dead();
+  if (!queue.AnyReady()) return Dead();
   memory.Open();
   queue.RunSome();
   memory.Close();

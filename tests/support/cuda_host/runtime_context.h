@@ -119,8 +119,10 @@ struct Context {
 
  private:
   void Execute(const Ticket& ticket);
-  // Others may make calls meanwhile.
-  void LetOthersIn();
+  // Runs what `run` does until it says that all is done, and lets others make
+  // calls where there is nothing to run.
+  template <typename Run>
+  cudaError_t Wait(Run run);
 };
 
 // The device that this thread has set.

@@ -46,14 +46,14 @@ bool WorkQueue::RunOne(uint64_t mark) {
   for (size_t i = 0; i < ready_.size(); ++i) {
     Ticket* t = ready_[i];
     if (mark != 0 && t->mark != mark) continue;
-    if (t->work.ready && !t->work.ready(t->id)) continue;
+    if (!IsReady(*t)) continue;
     choices.push_back(i);
   }
   if (choices.empty()) return false;
   const size_t at = choices[random_() % choices.size()];
   const TicketPtr ticket = pending_.at(ready_[at]->id);
   ready_.erase(ready_.begin() + at);
-  if (ticket->work.ready) ticket->work.ready(ticket->id);  // it is the one
+  IsReady(*ticket);  // and this one it is
   executor_(*ticket);
   if (!ticket->done) Finish(ticket.get());  // else it was abandoned
   return true;
@@ -92,6 +92,11 @@ bool WorkQueue::RunAll(int device) {
   bool done = true;
   for (const TicketPtr& ticket : all) done = RunUntil(ticket) && done;
   return done;
+}
+
+bool WorkQueue::AnyReady() const {
+  return std::any_of(ready_.begin(), ready_.end(),
+                     [](const Ticket* t) { return IsReady(*t); });
 }
 
 void WorkQueue::RunSome() {

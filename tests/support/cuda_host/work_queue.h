@@ -73,6 +73,8 @@ class WorkQueue {
   // False if what is left waits for what is not there yet.
   bool RunUntil(const TicketPtr& ticket);
   bool RunAll(int device);
+  // Whether there is something to run that waits for nothing.
+  bool AnyReady() const;
   // A little of what is ready, as time would pass.
   void RunSome();
   // All that has not run is taken as done; or all of one device.
@@ -83,6 +85,9 @@ class WorkQueue {
   int64_t Pending() const { return static_cast<int64_t>(pending_.size()); }
 
  private:
+  static bool IsReady(const Ticket& ticket) {
+    return !ticket.work.ready || ticket.work.ready(ticket.id);
+  }
   // Of the ready work, those with this mark; 0: any.
   bool RunOne(uint64_t mark);
   void Finish(Ticket* ticket);
