@@ -25,7 +25,8 @@ inline constexpr bool kCounts = true;
 void ResetDevice();
 
 // ---- settings
-void SetDeviceCount(int count);            // default 1
+// Default: CUDA_HOST_DEVICES in the environment, or 1.
+void SetDeviceCount(int count);
 void SetDeviceMemory(size_t total_bytes);  // of each device; default 80 GiB
 // Of the order in which work runs that streams and events leave open.
 void SetSeed(uint64_t seed);  // default 1

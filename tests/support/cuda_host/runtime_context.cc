@@ -18,6 +18,11 @@ thread_local bool running_work = false;
 
 }  // namespace
 
+int DefaultDevices() {
+  const char* count = std::getenv("CUDA_HOST_DEVICES");
+  return count == nullptr ? 1 : std::atoi(count);
+}
+
 int& CurrentDevice() { return current_device; }
 bool& RunningWork() { return running_work; }
 

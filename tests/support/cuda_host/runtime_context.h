@@ -42,8 +42,11 @@ class Fault : public std::exception {
   std::string message_;
 };
 
+// CUDA_HOST_DEVICES in the environment, or 1.
+int DefaultDevices();
+
 struct Settings {
-  int devices = 1;
+  int devices = DefaultDevices();
   size_t memory_bytes = size_t{80} << 30;
   bool check_arguments = true;
   bool split_gemms = true;
