@@ -63,13 +63,16 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
   const int rows = batch.num_tokens();
   const Rows x = Top(hidden_, rows);
-  const int wanted = static_cast<int>(batch.logit_rows.size());
+  // Of several ranks the first has the output head.
+  const bool has_head = lm_head_.w != nullptr;
+  const int wanted = has_head ? static_cast<int>(batch.logit_rows.size()) : 0;
   const Rows logits = Top(logits_, wanted);
   b.BeginStep(batch, config_.ropes);
   if (tap == nullptr && b.Replay()) return b.Read(logits);
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(b, tap, "model.embed_tokens", x);
   StepLayers(x, tap);
+  if (!has_head) return b.Read(logits);
 
   if (tap != nullptr) {
     const Rows normed = Top(normed_, rows);

@@ -44,10 +44,12 @@ class ModelLoader {
     model_.final_norm_ = backend_.NewVector(norm);
     for (float& w : norm) w *= config_.logit_scale;
     model_.logit_norm_ = backend_.NewVector(norm);
-    model_.lm_head_.w = model_.embedding_;
-    if (!config_.tied_embeddings) {
-      ASSIGN_OR_RETURN(model_.lm_head_.w,
-                       Single("lm_head.weight", vocab, hidden));
+    if (config_.rank.index == 0) {  // else the first rank has it
+      model_.lm_head_.w = model_.embedding_;
+      if (!config_.tied_embeddings) {
+        ASSIGN_OR_RETURN(model_.lm_head_.w,
+                         Single("lm_head.weight", vocab, hidden));
+      }
     }
     for (int i = 0; i < config_.num_layers; ++i) {
       progress(static_cast<double>(i) / config_.num_layers);

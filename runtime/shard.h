@@ -1,7 +1,8 @@
 // ShardOf: what one of several ranks computes of a model (tensor parallelism,
 // 1909.08053, section 3): some of the heads, and a part of every feed-forward
 // network's width. A rank's outputs of either are sums over its part, which
-// Backend::AllReduce adds up; all else every rank computes alike.
+// Backend::AllReduce adds up; all else every rank computes alike, but for the
+// logits, which are the first one's.
 //
 // What a rank caches: its KV heads, or its slices of the latent (2603.02188),
 // where there are several; a latent that all heads read is on every rank.
