@@ -1,6 +1,7 @@
 // Tested by tests/cuda/runtime_standins_test.cc.
 #include "cuda_host/runtime_context.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <thread>
@@ -104,6 +105,12 @@ cudaError_t Context::Dead() const {
   return found == dead.end() ? cudaSuccess : found->second;
 }
 
+void Context::LetOthersIn() {
+  lock.unlock();
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
+  lock.lock();
+}
+
 template <typename Run>
 cudaError_t Context::Wait(Run run) {
   for (bool done = false; !done;) {
@@ -115,9 +122,7 @@ cudaError_t Context::Wait(Run run) {
       done = run();
     }
     if (done) break;
-    lock.unlock();
-    std::this_thread::yield();
-    lock.lock();
+    LetOthersIn();
   }
   return Dead();
 }
@@ -164,7 +169,10 @@ cudaError_t Context::WaitForAll() {
 }
 
 cudaError_t Context::Progress() {
-  if (!queue.AnyReady()) return Dead();
+  if (!queue.AnyReady()) {
+    if (queue.Pending() > 0) LetOthersIn();
+    return Dead();
+  }
   memory.Open();
   queue.RunSome();
   memory.Close();

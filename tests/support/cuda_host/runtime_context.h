@@ -122,6 +122,8 @@ struct Context {
 
  private:
   void Execute(const Ticket& ticket);
+  // What is left waits for another thread's calls: a moment for those.
+  void LetOthersIn();
   // Runs what `run` does until it says that all is done, and lets others make
   // calls where there is nothing to run.
   template <typename Run>
