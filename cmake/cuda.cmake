@@ -10,6 +10,8 @@ list(TRANSFORM MLA_CUDA_LAUNCHERS PREPEND ${MLA_ROOT}/kernels/cuda/launch/)
 set(MLA_CUDA_BACKEND attention.cc attention_plans.cc built_rows.cc cuda_backend.cc device.cc experts.cc gemm.cc
   recorder.cc step.cc step_arena.cc weights.cc)
 list(TRANSFORM MLA_CUDA_BACKEND PREPEND ${MLA_ROOT}/runtime/cuda/)
+set(MLA_CUDA_NCCL ${MLA_ROOT}/runtime/cuda/nccl_ranks.cc)
+set(MLA_CUDA_NO_NCCL ${MLA_ROOT}/runtime/cuda/no_nccl.cc)
 
 # mla_cuda_kernels(NAME x ROOT toolkit ARCHITECTURES ...): the kernels and their launchers, with the toolkit's headers
 # and runtime.
@@ -56,7 +58,19 @@ function(mla_cuda_backend)
   if(NOT ${ARG_NAME}_CUBLASLT)
     message(FATAL_ERROR "CUDA: cuBLASLt is not in '${ARG_ROOT}'; set MLA_CUDA_ROOT to a toolkit")
   endif()
+  # NCCL is for several GPUs; it is in the toolkit, the system, or beside PyPI's toolkit.
+  find_path(${ARG_NAME}_NCCL_INCLUDE nccl.h HINTS ${ARG_ROOT}/include ${ARG_ROOT}/../nccl/include NO_CACHE)
+  find_library(${ARG_NAME}_NCCL NAMES libnccl.so libnccl.so.2 HINTS ${ARG_ROOT} ${ARG_ROOT}/../nccl
+    PATH_SUFFIXES lib64 lib NO_CACHE)
   add_library(${ARG_NAME} OBJECT ${MLA_CUDA_BACKEND})
   target_include_directories(${ARG_NAME} PRIVATE ${MLA_ROOT})
   target_link_libraries(${ARG_NAME} PUBLIC ${ARG_NAME}_kernels mla_kernels ${${ARG_NAME}_CUBLASLT})
+  if(${ARG_NAME}_NCCL_INCLUDE AND ${ARG_NAME}_NCCL)
+    target_sources(${ARG_NAME} PRIVATE ${MLA_CUDA_NCCL})
+    target_include_directories(${ARG_NAME} SYSTEM PRIVATE ${${ARG_NAME}_NCCL_INCLUDE})
+    target_link_libraries(${ARG_NAME} PUBLIC ${${ARG_NAME}_NCCL})
+  else()
+    message(STATUS "CUDA: no NCCL, so no --tensor-parallel over GPUs")
+    target_sources(${ARG_NAME} PRIVATE ${MLA_CUDA_NO_NCCL})
+  endif()
 endfunction()

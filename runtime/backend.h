@@ -78,6 +78,8 @@ struct ExpertWeights {
   std::vector<const Matrix*> gate_up;  // [2 * intermediate, hidden] each
   std::vector<const Matrix*> down;     // [hidden, intermediate] each
   kernels::RouterArgs router;          // its correction in the backend
+  // False: experts that return their input are another rank's to add.
+  bool adds_identities = true;
 };
 
 // Which expert each row was sent to, in the backend's memory: [rows, top_k].
@@ -113,6 +115,10 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string Name() const = 0;
+
+  // Called first by the thread that makes all other calls, but for Name and
+  // what is const.
+  virtual void Attach() {}
 
   // ---- loading
   // UNIMPLEMENTED if it cannot compute with weights of the type.
@@ -186,6 +192,9 @@ class Backend {
   virtual void Experts(Rows x, const RoutingRows& routing,
                        const ExpertWeights& w, Rows y) = 0;
   virtual void Gather(Rows x, absl::Span<const int> rows, Rows y) = 0;
+  // Of one rank among several, which all call it: the sum of their x, in the
+  // order of the ranks, the same bits on each.
+  virtual void AllReduce(Rows /*x*/) {}
   // Waits for the step and returns rows that the caller may read, until the
   // next call.
   virtual Rows Read(Rows x) = 0;
@@ -195,6 +204,9 @@ class Backend {
   // Once a device has failed, why, and for good: what ops give is rubbish from
   // then on. Asked after Read, and after loading.
   virtual absl::Status status() const { return absl::OkStatus(); }
+  // Of one rank among several, when it cannot go on: the others wait for it no
+  // more, and have failed, too.
+  virtual void Abandon(const absl::Status& /*why*/) {}
 };
 
 // Applies the steps to x, an op each.

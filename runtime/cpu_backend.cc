@@ -96,7 +96,9 @@ class Slab {
 
 class CpuBackend : public Backend {
  public:
-  CpuBackend(kernels::Isa isa, int threads) : cpu_(isa, threads) {}
+  CpuBackend(kernels::Isa isa, int threads, Part rank,
+             std::shared_ptr<HostRanks> ranks)
+      : cpu_(isa, threads), rank_(rank), ranks_(std::move(ranks)) {}
 
   std::string Name() const override {
     return absl::StrCat("cpu-", kernels::Name(cpu_.isa()));
@@ -374,13 +376,23 @@ class CpuBackend : public Backend {
     for (const Matrix* m : w.gate_up) gate_up.push_back(&Packed(m));
     for (const Matrix* m : w.down) down.push_back(&Packed(m));
     kernels::RunExperts(cpu_, x, gate_up, down, w.router.top_k, routing.experts,
-                        routing.weights, y);
+                        routing.weights, w.adds_identities, y);
   }
 
   void Gather(Rows x, absl::Span<const int> rows, Rows y) override {
     for (size_t i = 0; i < rows.size(); ++i) {
       std::copy_n(x[rows[i]], x.cols, y[static_cast<int>(i)]);
     }
+  }
+
+  void AllReduce(Rows x) override {
+    if (ranks_ != nullptr) ranks_->Sum(rank_, x);
+  }
+  absl::Status status() const override {
+    return ranks_ == nullptr ? absl::OkStatus() : ranks_->status();
+  }
+  void Abandon(const absl::Status& why) override {
+    if (ranks_ != nullptr) ranks_->Abandon(why);
   }
 
   Rows Read(Rows x) override { return x; }
@@ -420,6 +432,8 @@ class CpuBackend : public Backend {
   }
 
   kernels::CpuContext cpu_;
+  const Part rank_;
+  const std::shared_ptr<HostRanks> ranks_;  // null: it is the only one
   std::vector<std::unique_ptr<CpuMatrix>> matrices_;
   std::vector<std::unique_ptr<CpuUpProjection>> up_projections_;
   std::vector<std::unique_ptr<float[]>> buffers_;
@@ -446,8 +460,10 @@ class CpuBackend : public Backend {
 
 }  // namespace
 
-std::unique_ptr<Backend> NewCpuBackend(kernels::Isa isa, int num_threads) {
-  return std::make_unique<CpuBackend>(isa, num_threads);
+std::unique_ptr<Backend> NewCpuBackend(kernels::Isa isa, int num_threads,
+                                       Part rank,
+                                       std::shared_ptr<HostRanks> ranks) {
+  return std::make_unique<CpuBackend>(isa, num_threads, rank, std::move(ranks));
 }
 
 }  // namespace mla::runtime

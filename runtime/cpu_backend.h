@@ -7,11 +7,16 @@
 
 #include "kernels/cpu/isa.h"
 #include "runtime/backend.h"
+#include "runtime/host_ranks.h"
+#include "runtime/part.h"
 
 namespace mla::runtime {
 
-// REQUIRES: kernels::IsSupported(isa), num_threads >= 1.
-std::unique_ptr<Backend> NewCpuBackend(kernels::Isa isa, int num_threads);
+// REQUIRES: kernels::IsSupported(isa), num_threads >= 1. Of one rank among
+// several, `ranks` is where all of them meet.
+std::unique_ptr<Backend> NewCpuBackend(
+    kernels::Isa isa, int num_threads, Part rank = {},
+    std::shared_ptr<HostRanks> ranks = nullptr);
 
 }  // namespace mla::runtime
 

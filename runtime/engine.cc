@@ -21,8 +21,8 @@
 #include "runtime/choice.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
-#include "runtime/model.h"
 #include "runtime/mutex.h"
+#include "runtime/parallel_model.h"
 #include "runtime/plan_batch.h"
 #include "runtime/scheduler.h"
 #include "runtime/status_macros.h"
@@ -336,7 +336,7 @@ class Engine::Impl {
 
     const absl::Time scheduled = absl::Now();
     const Rows logits = model_.Forward(batch);
-    if (const absl::Status status = model_.backend().status(); !status.ok()) {
+    if (const absl::Status status = model_.status(); !status.ok()) {
       return Fail(status);
     }
     scheduler_.Commit(plan);
@@ -467,8 +467,8 @@ class Engine::Impl {
     EngineStats stats;
     CacheStats& c = stats.cache;
     c.block_tokens = options_.block_tokens;
-    c.bytes_per_token = loaded_.config.KvBytesPerToken(options_.kv_dtype);
-    c.block_bytes = loaded_.model->backend().BlockBytes();
+    c.bytes_per_token = model_.KvBytesPerToken(options_.kv_dtype);
+    c.block_bytes = model_.BlockBytes();
     c.total_blocks = pool.total();
     c.free_blocks = pool.free();
     c.active_blocks = pool.active();
@@ -496,7 +496,7 @@ class Engine::Impl {
   // Constant after construction.
   const EngineOptions options_;
   const LoadedModel& loaded_;
-  Model& model_;
+  ParallelModel& model_;
   Metrics& metrics_;
   const int num_blocks_;
 
@@ -541,9 +541,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   }
   options.block_tokens = model.config.RoundBlockTokens(options.block_tokens);
   const int64_t block_bytes =
-      model.config.BlockBytes(options.kv_dtype, options.block_tokens);
+      model.model->BlockBytes(options.kv_dtype, options.block_tokens);
   if (options.kv_cache_bytes == 0) {
-    options.kv_cache_bytes = model.model->backend().DefaultCacheBytes();
+    options.kv_cache_bytes = model.model->DefaultCacheBytes();
   }
   const int64_t blocks = std::min<int64_t>(options.kv_cache_bytes / block_bytes,
                                            std::numeric_limits<int32_t>::max());
@@ -553,9 +553,8 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                      " bytes does not hold one block of ", block_bytes,
                      " bytes (", options.block_tokens, " tokens)"));
   }
-  RETURN_IF_ERROR(model.model->backend().AllocateCache(
-      model.config.Layouts(), options.kv_dtype, options.block_tokens,
-      static_cast<int>(blocks)));
+  RETURN_IF_ERROR(model.model->AllocateCache(
+      options.kv_dtype, options.block_tokens, static_cast<int>(blocks)));
   return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(
       options, model, metrics, static_cast<int>(blocks))));
 }

@@ -149,13 +149,13 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   loaded->chat_template = std::move(text.chat_template);
   RETURN_IF_ERROR(LoadGenerationConfig(*checkpoint, *loaded));
   MergeEosIds(*loaded);
-  ASSIGN_OR_RETURN(std::unique_ptr<Backend> backend,
-                   NewBackend(options.backend));
-  RETURN_IF_ERROR(backend->CheckWeights(options.model.weights_dtype));
-  ASSIGN_OR_RETURN(
-      loaded->model,
-      Model::Load(loaded->config, WeightReader(*checkpoint), std::move(backend),
-                  options.model, options.progress));
+  ASSIGN_OR_RETURN(std::vector<std::unique_ptr<Backend>> backends,
+                   NewBackends(options.backend));
+  RETURN_IF_ERROR(backends[0]->CheckWeights(options.model.weights_dtype));
+  ASSIGN_OR_RETURN(loaded->model,
+                   ParallelModel::Load(
+                       loaded->config, WeightReader(*checkpoint),
+                       std::move(backends), options.model, options.progress));
   return loaded;
 }
 

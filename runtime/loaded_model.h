@@ -15,9 +15,9 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 #include "runtime/chat/chat_template.h"
-#include "runtime/model.h"
 #include "runtime/model_config.h"
 #include "runtime/new_backend.h"
+#include "runtime/parallel_model.h"
 #include "runtime/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -42,7 +42,7 @@ class LoadedModel {
   absl::StatusOr<std::unique_ptr<const ChatTemplate>> chat_template;
   SamplingParams default_sampling;  // as generation_config.json asks
   std::vector<int32_t> eos_token_ids;
-  std::unique_ptr<Model> model;
+  std::unique_ptr<ParallelModel> model;
 };
 
 // What a model is called: its path's last component, without .gguf.

@@ -41,13 +41,16 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
   const int rows = batch.num_tokens();
   const Rows x = Top(hidden_, rows);
-  const int wanted = static_cast<int>(batch.logit_rows.size());
+  // Of several ranks the first has the output head.
+  const bool has_head = lm_head_.w != nullptr;
+  const int wanted = has_head ? static_cast<int>(batch.logit_rows.size()) : 0;
   const Rows logits = Top(logits_, wanted);
   b.BeginStep(batch, config_.ropes);
   if (tap == nullptr && b.Replay()) return b.Read(logits);
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(b, tap, "model.embed_tokens", x);
   StepLayers(x, tap);
+  if (!has_head) return b.Read(logits);
 
   if (tap != nullptr) {
     const Rows normed = Top(normed_, rows);
@@ -97,6 +100,7 @@ void Model::StepLayers(Rows x, ActivationTap* tap) {
     }
     if (layer.mlp.down.w != nullptr) {
       Mlp(layer.mlp, normed, branch);
+      b.AllReduce(branch);
       Tap(b, tap, layer.names.mlp, branch);
     }
     b.AddScaled(branch, config_.residual_scale, x);
@@ -145,6 +149,7 @@ void Model::Attention(const Layer& whole, Rows x, Rows y, ActivationTap* tap) {
   if (layer.gates > 0) b.ScaleParts(more, attended);
   if (tap != nullptr) tap->OnAttended(b.Read(attended));
   b.Linear(attended, layer.out, y);
+  b.AllReduce(y);
 }
 
 // Norms, gates and rotates the row, and puts it into the cache.
@@ -201,13 +206,16 @@ void Model::Moe(const MoeLayer& moe, const LayerNames& names, Rows x, Rows y,
   const RoutingRows routing = b.Route(logits, moe.experts.router);
   Tap(b, tap, names.router, routing);
   b.Experts(x, routing, moe.experts, y);
-  Tap(b, tap, names.moe + ".experts", y);
+  // Of one rank among several, a part of a sum that nobody else has.
+  ActivationTap* const whole = config_.rank.count == 1 ? tap : nullptr;
+  Tap(b, whole, names.moe + ".experts", y);
   if (moe.shared.down.w != nullptr) {
     const Rows shared = Top(shared_, x.rows);
     Mlp(moe.shared, x, shared);
-    Tap(b, tap, names.moe + ".shared_experts", shared);
+    Tap(b, whole, names.moe + ".shared_experts", shared);
     b.AddScaled(shared, 1.0f, y);
   }
+  b.AllReduce(y);
   if (moe.output_norm != nullptr) {
     b.RmsNorm(y, moe.output_norm, config_.norm_eps, y);
   }

@@ -95,7 +95,8 @@ class Model {
       std::unique_ptr<Backend> backend, const ModelOptions& options);
 
   // Computes the batch; its rows are written to the cache. Returns logits of
-  // batch.logit_rows, [logit rows, vocab_size], valid until the next call.
+  // batch.logit_rows, [logit rows, vocab_size], valid until the next call; none
+  // on ranks behind the first.
   Rows Forward(const StepBatch& batch, ActivationTap* tap = nullptr);
   // All layers on the hidden states of a batch, in place; or of each only its
   // attention.
@@ -104,6 +105,7 @@ class Model {
 
   const ModelConfig& config() const { return config_; }
   Backend& backend() { return *backend_; }
+  const Backend& backend() const { return *backend_; }
   const ModelOptions& options() const { return options_; }
 
  private:

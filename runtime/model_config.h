@@ -18,6 +18,7 @@
 #include "nlohmann/json.hpp"
 #include "runtime/attention/attention_config.h"
 #include "runtime/checkpoint/gguf_metadata.h"
+#include "runtime/part.h"
 #include "runtime/rope.h"
 
 namespace mla::runtime {
@@ -61,6 +62,10 @@ struct ModelConfig {
   // LongCat-Flash (2509.01322): layers come in pairs. The first one's experts
   // run beside its dense network, and are added after the second.
   bool paired_layers = false;
+
+  // Of one rank among several (shard.h), intermediate sizes are its own, and so
+  // is `attention`.
+  Part rank;
 
   bool IsMoe(int layer) const {
     return moe && layer >= moe->first_layer &&

@@ -44,10 +44,12 @@ class ModelLoader {
     model_.final_norm_ = backend_.NewVector(norm);
     for (float& w : norm) w *= config_.logit_scale;
     model_.logit_norm_ = backend_.NewVector(norm);
-    model_.lm_head_.w = model_.embedding_;
-    if (!config_.tied_embeddings) {
-      ASSIGN_OR_RETURN(model_.lm_head_.w,
-                       Single("lm_head.weight", vocab, hidden));
+    if (config_.rank.index == 0) {  // else the first rank has it
+      model_.lm_head_.w = model_.embedding_;
+      if (!config_.tied_embeddings) {
+        ASSIGN_OR_RETURN(model_.lm_head_.w,
+                         Single("lm_head.weight", vocab, hidden));
+      }
     }
     for (int i = 0; i < config_.num_layers; ++i) {
       progress(static_cast<double>(i) / config_.num_layers);
@@ -64,18 +66,19 @@ class ModelLoader {
     return [m](int row, float* dst) { m.ReadRow(row, dst); };
   }
 
-  // The rows of several matrices one after the other.
-  static RowSource Concatenate(std::vector<WeightMatrix> parts) {
-    return [parts = std::move(parts)](int row, float* dst) {
-      size_t i = 0;
-      while (row >= parts[i].rows()) row -= parts[i++].rows();
-      parts[i].ReadRow(row, dst);
-    };
+  // This rank's outputs of both, one after the other.
+  OutputBlock GateUp(const OutputBlock& gate, const OutputBlock& up) const {
+    return Concatenate(
+        {OutputPart(gate, config_.rank), OutputPart(up, config_.rank)});
   }
 
   const Matrix* Upload(kernels::DType dtype, int outputs, int inputs,
                        const RowSource& rows) {
     return backend_.NewMatrix(dtype, outputs, inputs, rows);
+  }
+
+  const Matrix* Upload(const OutputBlock& block) {
+    return Upload(dtype_, block.outputs, block.inputs, block.rows);
   }
 
   absl::StatusOr<const Matrix*> Single(const std::string& name, int outputs,
@@ -96,16 +99,15 @@ class ModelLoader {
     const int hidden = config_.hidden_size;
     FeedForward mlp;
     mlp.intermediate_size = intermediate;
-    ASSIGN_OR_RETURN(
-        const WeightMatrix gate,
-        reader_.Matrix(prefix + "gate_proj.weight", intermediate, hidden));
-    ASSIGN_OR_RETURN(
-        const WeightMatrix up,
-        reader_.Matrix(prefix + "up_proj.weight", intermediate, hidden));
-    mlp.gate_up.w =
-        Upload(dtype_, 2 * intermediate, hidden, Concatenate({gate, up}));
-    ASSIGN_OR_RETURN(mlp.down.w,
-                     Single(prefix + "down_proj.weight", hidden, intermediate));
+    const int all = intermediate * config_.rank.count;
+    ASSIGN_OR_RETURN(const WeightMatrix gate,
+                     reader_.Matrix(prefix + "gate_proj.weight", all, hidden));
+    ASSIGN_OR_RETURN(const WeightMatrix up,
+                     reader_.Matrix(prefix + "up_proj.weight", all, hidden));
+    ASSIGN_OR_RETURN(const WeightMatrix down,
+                     reader_.Matrix(prefix + "down_proj.weight", hidden, all));
+    mlp.gate_up.w = Upload(GateUp(BlockOf(gate), BlockOf(up)));
+    mlp.down.w = Upload(InputPart(BlockOf(down), config_.rank));
     return mlp;
   }
 
@@ -114,13 +116,14 @@ class ModelLoader {
                           ExpertWeights& experts) {
     const MoeConfig& c = *config_.moe;
     const int hidden = config_.hidden_size;
-    const int inner = c.intermediate_size;
+    const int inner = c.intermediate_size * config_.rank.count;
     const auto read = [&](const std::string& name, int rows, int cols) {
       return reader_.Expert(prefix + name, e, c.experts, rows, cols);
     };
-    const auto add = [&](const RowSource& gate_up, const WeightMatrix& down) {
-      experts.gate_up.push_back(Upload(dtype_, 2 * inner, hidden, gate_up));
-      experts.down.push_back(Upload(dtype_, hidden, inner, Source(down)));
+    const auto add = [&](const OutputBlock& gate, const OutputBlock& up,
+                         const WeightMatrix& down) {
+      experts.gate_up.push_back(Upload(GateUp(gate, up)));
+      experts.down.push_back(Upload(InputPart(BlockOf(down), config_.rank)));
       return absl::OkStatus();
     };
     if (reader_.Has(prefix + "experts.gate_up_proj")) {  // stacked and fused
@@ -128,7 +131,8 @@ class ModelLoader {
                        read("experts.gate_up_proj", 2 * inner, hidden));
       ASSIGN_OR_RETURN(const WeightMatrix down,
                        read("experts.down_proj", hidden, inner));
-      return add(Source(gate_up), down);
+      return add(Outputs(BlockOf(gate_up), 0, inner),
+                 Outputs(BlockOf(gate_up), inner, inner), down);
     }
     const bool mixtral = absl::EndsWith(prefix, "block_sparse_moe.");
     const auto name = [&](const char* w, const char* proj) {
@@ -140,7 +144,7 @@ class ModelLoader {
                      read(name("w3", "up_proj"), inner, hidden));
     ASSIGN_OR_RETURN(const WeightMatrix down,
                      read(name("w2", "down_proj"), hidden, inner));
-    return add(Concatenate({gate, up}), down);
+    return add(BlockOf(gate), BlockOf(up), down);
   }
 
   absl::StatusOr<std::unique_ptr<MoeLayer>> LoadMoe(const std::string& layer) {
@@ -160,6 +164,7 @@ class ModelLoader {
     moe->router.w =
         Upload(kernels::DType::kF32, choices, hidden, Source(scores));
     moe->experts.router = c.router;
+    moe->experts.adds_identities = config_.rank.index == 0;
     if (reader_.Has(router + "e_score_correction_bias")) {
       ASSIGN_OR_RETURN(moe->experts.router.correction,
                        Vector(router + "e_score_correction_bias", choices));

@@ -50,6 +50,14 @@ void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
       ->capture_default_str()
       ->envname("MLA_THREADS")
       ->group("Model");
+  command
+      .add_option("--tensor-parallel", options.backend.ranks,
+                  "Ranks that share the model: GPUs, or on the CPU as many "
+                  "parts of the threads; heads and widths must divide")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str()
+      ->envname("MLA_TENSOR_PARALLEL")
+      ->group("Model");
 }
 
 void AddKvDtypeFlag(CLI::App& command, DType& dtype) {

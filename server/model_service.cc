@@ -81,7 +81,7 @@ v1::Model Describe(const runtime::LoadedModel& model,
   for (const int32_t id : model.eos_token_ids) out.add_eos_token_ids(id);
   DescribeAttention(config.attention[0], *out.mutable_attention());
   out.set_kv_bytes_per_token(
-      static_cast<uint64_t>(std::ceil(config.KvBytesPerToken(kv_dtype))));
+      static_cast<uint64_t>(std::ceil(model.model->KvBytesPerToken(kv_dtype))));
   out.set_kv_dtype(kernels::Name(kv_dtype));
   out.set_weights_dtype(kernels::Name(weights_dtype));
   return out;

@@ -112,9 +112,9 @@ class ServingImpl final : public Serving {
                        : options_.model_name;
     Log().info(
         "loaded name={} architecture={} parameters={} backend='{}' "
-        "seconds={:.2f}",
+        "ranks={} seconds={:.2f}",
         model_->name, model_->config.architecture, model_->config.Parameters(),
-        model_->model->backend().Name(),
+        model_->model->backend().Name(), model_->model->ranks(),
         absl::ToDoubleSeconds(absl::Now() - start));
     return absl::OkStatus();
   }
@@ -167,8 +167,11 @@ class ServingImpl final : public Serving {
     ASSIGN_OR_RETURN(engine_,
                      runtime::Engine::Create(engine, *model_, *metrics_));
     const runtime::CacheStats cache = engine_->Stats().cache;
-    Log().info("engine blocks={} block_tokens={} kv_bytes_per_token={}",
-               cache.total_blocks, cache.block_tokens, cache.bytes_per_token);
+    Log().info(
+        "engine blocks={} block_tokens={} kv_bytes_per_token={} "
+        "kv_bytes_per_rank={}",
+        cache.total_blocks, cache.block_tokens, cache.bytes_per_token,
+        cache.total_blocks * cache.block_bytes / model_->model->ranks());
     description_ = Describe(*model_, options_.load.model.weights_dtype,
                             options_.engine.kv_dtype);
     server_metrics_.emplace(metrics_->registry(), description_);

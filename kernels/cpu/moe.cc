@@ -124,7 +124,8 @@ void Route(const RouterArgs& args, Rows logits, int32_t* ids, float* weights) {
 void RunExperts(CpuContext& cpu, Rows x,
                 const std::vector<const PackedMatrix*>& gate_up,
                 const std::vector<const PackedMatrix*>& down, int top_k,
-                const int32_t* ids, const float* weights, Rows y) {
+                const int32_t* ids, const float* weights, bool add_identities,
+                Rows y) {
   const int pairs = x.rows * top_k;
   const int hidden = x.cols;
   const int intermediate = down[0]->k();
@@ -152,6 +153,7 @@ void RunExperts(CpuContext& cpu, Rows x,
   cpu.pool().Run(x.rows, [&](int row, int) {
     std::fill_n(y[row], hidden, 0.0f);
     for (int i = row * top_k; i < (row + 1) * top_k; ++i) {
+      if (a.position[i] < 0 && !add_identities) continue;
       const float* result = a.position[i] < 0 ? x[row] : sorted[a.position[i]];
       cpu.inner().add_scaled(result, weights[i], hidden, y[row]);
     }

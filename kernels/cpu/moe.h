@@ -23,11 +23,12 @@ void Route(const RouterArgs& args, Rows logits, int32_t* ids, float* weights);
 // y = sum over the row's chosen experts of weight * down(silu(gate) * up).
 // gate_up: [2 * intermediate, hidden] and down: [hidden, intermediate] of each
 // expert. Ids past them are experts that return x itself (LongCat-Flash's zero
-// experts, 2509.01322).
+// experts, 2509.01322), or of which y has nothing, if not to `add_identities`.
 void RunExperts(CpuContext& cpu, Rows x,
                 const std::vector<const PackedMatrix*>& gate_up,
                 const std::vector<const PackedMatrix*>& down, int top_k,
-                const int32_t* ids, const float* weights, Rows y);
+                const int32_t* ids, const float* weights, bool add_identities,
+                Rows y);
 
 }  // namespace mla::kernels
 

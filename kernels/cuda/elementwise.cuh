@@ -117,6 +117,26 @@ __global__ void __launch_bounds__(kRowThreads)
   RowOf(args.y, ThreadRow())[i] = RowOf(args.x, args.rows[ThreadRow()])[i];
 }
 
+struct SumPartsArgs {
+  const float* parts = nullptr;  // [count, rows, y.stride]
+  int32_t count = 1;
+  int64_t part_stride = 0;  // elements
+  Rows y;
+};
+
+// y = the sum of the parts, in their order
+__global__ void __launch_bounds__(kRowThreads)
+    SumPartsKernel(const __grid_constant__ SumPartsArgs args) {
+  const int i = ThreadColumn();
+  if (i >= args.y.cols) return;
+  const int64_t at = ThreadRow() * static_cast<int64_t>(args.y.stride) + i;
+  float sum = args.parts[at];
+  for (int p = 1; p < args.count; ++p) {
+    sum += args.parts[p * args.part_stride + at];
+  }
+  args.y.data[at] = sum;
+}
+
 }  // namespace mla::kernels::cuda
 
 #endif  // MLA_KERNELS_CUDA_ELEMENTWISE_CUH_

@@ -79,7 +79,7 @@ struct ExpertActivateArgs {
 };
 
 // y[r] = sum over row r's pairs, in order, of weight * its expert's result; an
-// identity's is x[r].
+// identity's is x[r], or nothing where x is empty.
 struct ExpertSumArgs {
   Rows x, y;
   int32_t top_k = 1;

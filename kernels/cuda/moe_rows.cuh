@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kMoeRowThreads)
   for (int i = 0; i < args.top_k; ++i) {
     const int64_t pair = row * args.top_k + i;
     const int64_t from = args.position[pair];
+    if (from < 0 && args.x.data == nullptr) continue;
     const float* result =
         from < 0 ? args.x.data + row * static_cast<int64_t>(args.x.stride)
                  : args.results + from * args.y.cols;

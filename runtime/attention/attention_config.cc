@@ -32,6 +32,11 @@ kernels::AttnLayout AttentionConfig::Layout() const {
   return FormOf(kind).layout(*this);
 }
 
+absl::Status ShardAttention(AttentionConfig& a, Part rank) {
+  a.rank = rank;
+  return FormOf(a.kind).shard(a);
+}
+
 absl::Status ValidateAttention(const AttentionConfig& a) {
   RETURN_IF_ERROR(CheckBetween("num_attention_heads", a.heads, 1, 65536));
   RETURN_IF_ERROR(CheckBetween("q_lora_rank", a.q_lora_rank, 0, kMaxRow));

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "kernels/attn_layout.h"
+#include "runtime/part.h"
 
 namespace mla::runtime {
 
@@ -75,6 +76,17 @@ struct AttentionConfig {
 
   int cache_layer = -1;  // CLA: the layer whose rows are read; -1: its own
 
+  // Of a rank among several (shard.h) the sizes above are its own, and these
+  // say which part of the file's they are.
+  Part rank;
+  Part head_part;
+  Part group_part;  // of the KV heads, or of the latent's slices
+  // Among the ranks that share a group.
+  Part PartInGroup() const {
+    const int sharing = rank.count / group_part.count;
+    return {rank.index % sharing, sharing};
+  }
+
   // Elements of a head's query and output.
   int query_head_dim() const;
   int output_head_dim() const;
@@ -85,6 +97,10 @@ struct AttentionConfig {
 // Ranges and divisibility, so that sizes multiply without overflow.
 // INVALID_ARGUMENT names the field.
 absl::Status ValidateAttention(const AttentionConfig& config);
+
+// Makes the config that of one rank. INVALID_ARGUMENT where heads or groups
+// cannot be divided, UNIMPLEMENTED where this attention cannot.
+absl::Status ShardAttention(AttentionConfig& config, Part rank);
 
 // `value` in [low, high], or an error that names `what`.
 absl::Status CheckBetween(const char* what, int64_t value, int64_t low,

@@ -1,6 +1,8 @@
 // Tested by tests/runtime/model_golden_test.cc and tests/e2e/layouts_test.py.
 #include "runtime/attention/attention_form.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/status_macros.h"
 
@@ -55,6 +57,31 @@ absl::Status CheckHeads(const AttentionConfig& a) {
                    " is not a multiple of num_key_value_heads ", a.kv_heads));
 }
 
+absl::Status CheckDivides(const char* what, int value, int parts) {
+  if (value % parts == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      what, " ", value, " cannot be divided among ", parts, " ranks"));
+}
+
+absl::Status ShardHeads(AttentionConfig& a) {
+  RETURN_IF_ERROR(CheckDivides("num_attention_heads", a.heads, a.rank.count));
+  a.heads /= a.rank.count;
+  a.head_part = a.rank;
+  return absl::OkStatus();
+}
+
+absl::Status ShardKvHeads(AttentionConfig& a) {
+  RETURN_IF_ERROR(ShardHeads(a));
+  const int ranks = a.rank.count;
+  const int parts = std::min(ranks, a.kv_heads);
+  if (ranks % parts != 0 || a.kv_heads % parts != 0) {
+    return CheckDivides("num_key_value_heads", a.kv_heads, ranks);
+  }
+  a.kv_heads /= parts;
+  a.group_part = {a.rank.index * parts / ranks, parts};
+  return absl::OkStatus();
+}
+
 OutputBlock ForQueryHeads(const OutputBlock& kv, const AttentionConfig& a,
                           int dim) {
   std::vector<int> map;
@@ -75,12 +102,21 @@ void SetInput(const LayerWeights& weights, const OutputBlock& q,
 }
 
 absl::StatusOr<OutputBlock> ReadOutput(const LayerWeights& weights,
-                                       int inputs) {
-  const char* name = "o_proj";
-  for (const char* other : {"c_proj", "out_proj", "wo"}) {
-    if (weights.Has(std::string(other) + ".weight")) name = other;
+                                       const AttentionConfig& a, int head_dim,
+                                       std::string name) {
+  if (name.empty()) {
+    name = "o_proj";
+    for (const char* other : {"c_proj", "out_proj", "wo"}) {
+      if (weights.Has(std::string(other) + ".weight")) name = other;
+    }
   }
-  return weights.Read(name, weights.hidden_size(), inputs);
+  const int inputs = a.heads * head_dim;
+  ASSIGN_OR_RETURN(
+      const OutputBlock out,
+      weights.Read(name, weights.hidden_size(), inputs * a.head_part.count));
+  OutputBlock part = InputPart(out, a.head_part);
+  if (a.rank.index > 0) part.bias.clear();
+  return part;
 }
 
 }  // namespace mla::runtime

@@ -102,8 +102,9 @@ absl::Status Knock(const LayerWeights& weights, const std::string& name, int d,
 absl::StatusOr<OutputBlock> ReadQueries(const LayerWeights& weights,
                                         const AttentionConfig& a) {
   const int d = a.head_dim;
-  ASSIGN_OR_RETURN(OutputBlock q,
-                   weights.Read("q_proj", a.heads * d, weights.hidden_size()));
+  ASSIGN_OR_RETURN(
+      OutputBlock q,
+      weights.Read("q_proj", a.heads * d, weights.hidden_size(), a.head_part));
   if (a.rope_interleaved) q = Deinterleave(q, d, d);
   RETURN_IF_ERROR(Knock(weights, "q_knock", d, q));
   if (!a.kv_head_of.empty()) q = Select(q, SortedHeads(a));
@@ -114,10 +115,12 @@ absl::StatusOr<OutputBlock> ReadRow(const LayerWeights& weights,
                                     const AttentionConfig& a) {
   const int d = a.head_dim;
   const int outputs = a.kv_heads * d;
-  ASSIGN_OR_RETURN(OutputBlock k,
-                   weights.Read("k_proj", outputs, weights.hidden_size()));
-  ASSIGN_OR_RETURN(OutputBlock v,
-                   weights.Read("v_proj", outputs, weights.hidden_size()));
+  ASSIGN_OR_RETURN(
+      OutputBlock k,
+      weights.Read("k_proj", outputs, weights.hidden_size(), a.group_part));
+  ASSIGN_OR_RETURN(
+      OutputBlock v,
+      weights.Read("v_proj", outputs, weights.hidden_size(), a.group_part));
   if (a.rope_interleaved) k = Deinterleave(k, d, d);
   RETURN_IF_ERROR(Knock(weights, "k_knock", d, k));
   RETURN_IF_ERROR(Knock(weights, "v_knock", d, v));
@@ -137,9 +140,11 @@ OutputBlock Pick(const AttentionConfig& a) {
   block.outputs = a.heads * a.head_dim;
   block.inputs = a.kv_heads * a.head_dim;
   block.rows = [d = a.head_dim, inputs = block.inputs,
-                share = a.heads / a.kv_heads](int row, float* dst) {
+                first = a.head_part.First(a.heads),
+                share = a.heads * a.head_part.count / a.kv_heads](int row,
+                                                                  float* dst) {
     std::fill_n(dst, inputs, 0.0f);
-    dst[row / d / share * d + row % d] = 1.0f;
+    dst[(first + row / d) / share * d + row % d] = 1.0f;
   };
   return block;
 }
@@ -160,6 +165,15 @@ absl::Status LoadValueMlp(const LayerWeights& weights, const AttentionConfig& a,
   mlp->down = weights.Upload(Scale(down, 2.0f));
   layer.value_mlp = std::move(mlp);
   return absl::OkStatus();
+}
+
+absl::Status Shard(AttentionConfig& a) {
+  if (!a.kv_head_of.empty()) {
+    return absl::UnimplementedError(
+        "query heads that name their KV heads one by one (QCQA) are not "
+        "divided among ranks: each KV head has another number of them");
+  }
+  return a.single_latent ? ShardHeads(a) : ShardKvHeads(a);
 }
 
 int64_t UpParameters(const AttentionConfig& a) {
@@ -198,7 +212,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
                                nullptr,
                                weights.norm_eps()});
   }
-  ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a.heads * d));
+  ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a, d));
   if (!a.kv_head_of.empty()) out = SelectInputs(out, SortedHeads(a));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
@@ -207,6 +221,6 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 }  // namespace
 
 const AttentionForm kGqaForm = {"gqa",  Validate,     HeadDim, HeadDim,
-                                Layout, UpParameters, Load};
+                                Layout, UpParameters, Shard,   Load};
 
 }  // namespace mla::runtime

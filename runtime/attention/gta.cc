@@ -34,22 +34,22 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   const int d = a.head_dim;
   const int rope = a.qk_rope_head_dim;
   ASSIGN_OR_RETURN(const OutputBlock q,
-                   weights.Read("c_q", a.heads * d, hidden));
-  ASSIGN_OR_RETURN(const OutputBlock kv,
-                   weights.Read("kv_proj", a.kv_heads * d, hidden));
+                   weights.Read("c_q", a.heads * d, hidden, a.head_part));
+  ASSIGN_OR_RETURN(const OutputBlock kv, weights.Read("kv_proj", a.kv_heads * d,
+                                                      hidden, a.group_part));
   ASSIGN_OR_RETURN(const OutputBlock k_rope,
                    weights.Read("W_rope_k", rope, hidden));
   SetInput(weights, q, Concatenate({kv, k_rope}), {}, layer);
   layer.q_rotations.push_back({{d - rope, a.heads, d, rope}});
   layer.row_rotations.push_back({{a.kv_heads * d, 1, 0, rope}});
-  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a.heads * d));
+  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a, d));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-const AttentionForm kGtaForm = {"gta",  Validate,     HeadDim, HeadDim,
-                                Layout, UpParameters, Load};
+const AttentionForm kGtaForm = {"gta",  Validate,     HeadDim,      HeadDim,
+                                Layout, UpParameters, ShardKvHeads, Load};
 
 }  // namespace mla::runtime

@@ -2,6 +2,7 @@
 #include "runtime/attention/layer_weights.h"
 
 #include <memory>
+#include <numeric>
 #include <utility>
 
 #include "runtime/status_macros.h"
@@ -158,33 +159,50 @@ OutputBlock Outputs(const OutputBlock& block, int first, int count) {
   return Select(block, std::move(map));
 }
 
-absl::StatusOr<OutputBlock> LayerWeights::Read(const std::string& name,
-                                               int outputs, int inputs) const {
-  ASSIGN_OR_RETURN(const WeightMatrix matrix,
-                   reader_.Matrix(prefix_ + name + ".weight", outputs, inputs));
+OutputBlock OutputPart(const OutputBlock& block, Part part) {
+  if (part.count == 1) return block;
+  const int size = block.outputs / part.count;
+  return Outputs(block, part.First(size), size);
+}
+
+OutputBlock InputPart(const OutputBlock& block, Part part) {
+  if (part.count == 1) return block;
+  std::vector<int> map(block.inputs / part.count);
+  std::iota(map.begin(), map.end(), part.First(static_cast<int>(map.size())));
+  return SelectInputs(block, std::move(map));
+}
+
+OutputBlock BlockOf(const WeightMatrix& matrix) {
   OutputBlock block;
-  block.outputs = outputs;
-  block.inputs = inputs;
+  block.outputs = matrix.rows();
+  block.inputs = matrix.cols();
   block.rows = [matrix](int row, float* dst) { matrix.ReadRow(row, dst); };
-  if (Has(name + ".bias")) {
-    ASSIGN_OR_RETURN(block.bias,
-                     reader_.Vector(prefix_ + name + ".bias", outputs));
-  }
   return block;
+}
+
+absl::StatusOr<OutputBlock> LayerWeights::Read(const std::string& name,
+                                               int outputs, int inputs,
+                                               Part part) const {
+  const int all = outputs * part.count;
+  ASSIGN_OR_RETURN(const WeightMatrix matrix,
+                   reader_.Matrix(prefix_ + name + ".weight", all, inputs));
+  OutputBlock block = BlockOf(matrix);
+  if (Has(name + ".bias")) {
+    ASSIGN_OR_RETURN(block.bias, reader_.Vector(prefix_ + name + ".bias", all));
+  }
+  return OutputPart(block, part);
 }
 
 absl::StatusOr<OutputBlock> LayerWeights::ReadStacked(const std::string& name,
                                                       int count, int rows,
-                                                      int columns) const {
+                                                      int columns,
+                                                      Part part) const {
   std::vector<OutputBlock> blocks;
   for (int i = 0; i < count; ++i) {
     ASSIGN_OR_RETURN(const WeightMatrix matrix,
-                     reader_.Expert(prefix_ + name, i, count, rows, columns));
-    blocks.push_back(
-        {rows,
-         columns,
-         [matrix](int row, float* dst) { matrix.ReadRow(row, dst); },
-         {}});
+                     reader_.Expert(prefix_ + name, part.First(count) + i,
+                                    count * part.count, rows, columns));
+    blocks.push_back(BlockOf(matrix));
   }
   return Concatenate(std::move(blocks));
 }

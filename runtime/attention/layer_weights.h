@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/backend.h"
+#include "runtime/part.h"
 #include "runtime/weight_reader.h"
 
 namespace mla::runtime {
@@ -49,6 +50,11 @@ std::vector<float> ApplyTo(const OutputBlock& block,
 OutputBlock TransposeEach(const OutputBlock& source, int count);
 // Outputs [first, first + count).
 OutputBlock Outputs(const OutputBlock& block, int first, int count);
+// One part of the outputs, or of the inputs, whose number it must divide.
+OutputBlock OutputPart(const OutputBlock& block, Part part);
+OutputBlock InputPart(const OutputBlock& block, Part part);
+// A checkpoint's matrix.
+OutputBlock BlockOf(const WeightMatrix& matrix);
 
 class LayerWeights {
  public:
@@ -68,12 +74,15 @@ class LayerWeights {
   bool Has(const std::string& name) const {
     return reader_.Has(prefix_ + name);
   }
-  // `name`.weight [outputs, inputs] and, if there is one, `name`.bias.
+  // `name`.weight [outputs, inputs] and, if there is one, `name`.bias; or a
+  // part of as many outputs.
   absl::StatusOr<OutputBlock> Read(const std::string& name, int outputs,
-                                   int inputs) const;
-  // The parameter `name` itself, [count, rows, columns].
+                                   int inputs, Part part = {}) const;
+  // The parameter `name` itself, [count, rows, columns], or a part of as many
+  // matrices.
   absl::StatusOr<OutputBlock> ReadStacked(const std::string& name, int count,
-                                          int rows, int columns) const;
+                                          int rows, int columns,
+                                          Part part = {}) const;
   absl::StatusOr<std::vector<float>> ReadVector(const std::string& name,
                                                 int size) const;
 

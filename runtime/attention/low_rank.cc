@@ -66,39 +66,43 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   const int hidden = weights.hidden_size();
   const int d = a.head_dim;
   const int per_head = IsLrkv(a) ? a.kv_heads : 1;
+  const Part down_part = IsLrkv(a) ? a.group_part : Part();
   ASSIGN_OR_RETURN(const OutputBlock q,
-                   weights.Read("q_proj", a.heads * d, hidden));
+                   weights.Read("q_proj", a.heads * d, hidden, a.head_part));
   std::vector<OutputBlock> row;
   if (IsLrkv(a)) {
     for (const char* name : {"k_proj", "v_proj"}) {
       ASSIGN_OR_RETURN(row.emplace_back(), weights.Read(name, d, hidden));
     }
   }
-  ASSIGN_OR_RETURN(row.emplace_back(),
-                   weights.Read("k_a_proj", per_head * a.k_rank, hidden));
-  ASSIGN_OR_RETURN(row.emplace_back(),
-                   weights.Read("v_a_proj", per_head * a.v_rank, hidden));
+  ASSIGN_OR_RETURN(
+      row.emplace_back(),
+      weights.Read("k_a_proj", per_head * a.k_rank, hidden, down_part));
+  ASSIGN_OR_RETURN(
+      row.emplace_back(),
+      weights.Read("v_a_proj", per_head * a.v_rank, hidden, down_part));
   SetInput(weights, q, Concatenate(std::move(row)), {}, layer);
   layer.q_rotations.push_back({{0, a.heads, d, d}});
 
-  ASSIGN_OR_RETURN(OutputBlock k_b,
-                   weights.Read("k_b_proj", a.kv_heads * d, a.k_rank));
-  ASSIGN_OR_RETURN(OutputBlock v_b,
-                   weights.Read("v_b_proj", a.kv_heads * d, a.v_rank));
+  ASSIGN_OR_RETURN(OutputBlock k_b, weights.Read("k_b_proj", a.kv_heads * d,
+                                                 a.k_rank, a.group_part));
+  ASSIGN_OR_RETURN(OutputBlock v_b, weights.Read("v_b_proj", a.kv_heads * d,
+                                                 a.v_rank, a.group_part));
   if (IsLrkv(a)) {
     k_b = WithIdentity(k_b, d);
     v_b = WithIdentity(v_b, d);
   }
   layer.attention.up = weights.UploadUp(k_b, a.kv_heads, /*absorb=*/false,
                                         ForQueryHeads(v_b, a, d), a.heads);
-  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a.heads * d));
+  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a, d));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-const AttentionForm kLowRankForm = {"low-rank", Validate,     HeadDim, HeadDim,
-                                    Layout,     UpParameters, Load};
+const AttentionForm kLowRankForm = {"low-rank",   Validate, HeadDim,
+                                    HeadDim,      Layout,   UpParameters,
+                                    ShardKvHeads, Load};
 
 }  // namespace mla::runtime

@@ -71,8 +71,8 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     layer.row_rotations.push_back({{0, 1, 0, a.k_rank}});
   }
   if (weights.Has("v_core.weight")) {
-    ASSIGN_OR_RETURN(values,
-                     weights.Read("v_core", a.heads * a.v_head_dim, a.v_rank));
+    ASSIGN_OR_RETURN(values, weights.Read("v_core", a.heads * a.v_head_dim,
+                                          a.v_rank, a.head_part));
   }
   SetInput(weights, q, Concatenate(std::move(row)), {}, layer);
   if (a.latent_norms) {
@@ -81,8 +81,9 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     layer.q_a_norms.push_back(
         {{0, 1, 0, a.q_lora_rank}, norm, nullptr, weights.norm_eps()});
   }
-  ASSIGN_OR_RETURN(const OutputBlock q_b,
-                   weights.Read("w_q", a.heads * a.k_rank, a.q_lora_rank));
+  ASSIGN_OR_RETURN(
+      const OutputBlock q_b,
+      weights.Read("w_q", a.heads * a.k_rank, a.q_lora_rank, a.head_part));
   layer.q_b = weights.Upload(q_b);
   layer.q_b_width = q_b.outputs;
   layer.q_rotations.push_back({{0, a.heads, a.k_rank, a.k_rank}});
@@ -90,15 +91,15 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     layer.attention.up =
         weights.UploadUp({}, 0, /*absorb=*/false, values, a.heads);
   }
-  ASSIGN_OR_RETURN(const OutputBlock out,
-                   ReadOutput(weights, a.heads * a.v_head_dim));
+  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a, a.v_head_dim));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-const AttentionForm kMfaForm = {
-    "mfa", Validate, QueryHeadDim, OutputHeadDim, Layout, UpParameters, Load};
+const AttentionForm kMfaForm = {"mfa",         Validate, QueryHeadDim,
+                                OutputHeadDim, Layout,   UpParameters,
+                                ShardHeads,    Load};
 
 }  // namespace mla::runtime

@@ -54,10 +54,12 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   const int d = a.head_dim;
   const int rope = a.qk_rope_head_dim;
   const int rest = d - rope;
+  const int all_heads = a.heads * a.head_part.count;
   ASSIGN_OR_RETURN(const OutputBlock q,
-                   weights.Read("q_proj", a.heads * d, hidden));
-  ASSIGN_OR_RETURN(const OutputBlock k_rope,
-                   weights.Read("k_r_proj", a.kv_heads * rope, hidden));
+                   weights.Read("q_proj", all_heads * d, hidden));
+  ASSIGN_OR_RETURN(
+      const OutputBlock k_rope,
+      weights.Read("k_r_proj", a.kv_heads * rope, hidden, a.group_part));
   std::vector<OutputBlock> row;
   if (a.v_rank == 0) {
     ASSIGN_OR_RETURN(row.emplace_back(),
@@ -69,7 +71,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
                      weights.Read("kv_proj.down_v", a.v_rank, hidden));
   }
   row.push_back(k_rope);
-  SetInput(weights, PerHead(q, a.heads, rest, rope),
+  SetInput(weights, OutputPart(PerHead(q, all_heads, rest, rope), a.head_part),
            Concatenate(std::move(row)), {}, layer);
   const int first = a.k_rank + a.v_rank;
   layer.row_rotations.push_back({{first, a.kv_heads, rope, rope}});
@@ -77,16 +79,18 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
   // A key's bias adds the same to all of a query's scores, which softmax does
   // not see; a value's adds a constant, since weights sum to one.
-  ASSIGN_OR_RETURN(OutputBlock up_k,
-                   weights.Read("kv_proj.up_k", a.kv_heads * rest, a.k_rank));
+  ASSIGN_OR_RETURN(
+      OutputBlock up_k,
+      weights.Read("kv_proj.up_k", a.kv_heads * rest, a.k_rank, a.group_part));
   up_k.bias.clear();
-  ASSIGN_OR_RETURN(const OutputBlock up_v,
-                   weights.Read("kv_proj.up_v", a.kv_heads * d,
-                                a.v_rank > 0 ? a.v_rank : a.k_rank));
+  ASSIGN_OR_RETURN(
+      const OutputBlock up_v,
+      weights.Read("kv_proj.up_v", a.kv_heads * d,
+                   a.v_rank > 0 ? a.v_rank : a.k_rank, a.group_part));
   const OutputBlock values = ForQueryHeads(up_v, a, d);
   layer.attention.up = weights.UploadUp(ForQueryHeads(up_k, a, rest), a.heads,
                                         /*absorb=*/true, values, a.heads);
-  ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a.heads * d));
+  ASSIGN_OR_RETURN(OutputBlock out, ReadOutput(weights, a, d));
   if (!values.bias.empty()) out.bias = ApplyTo(out, values.bias);
   layer.out = weights.Upload(out);
   return absl::OkStatus();
@@ -94,7 +98,8 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMha2MlaForm = {"mha2mla", Validate,     HeadDim, HeadDim,
-                                    Layout,    UpParameters, Load};
+const AttentionForm kMha2MlaForm = {"mha2mla",    Validate, HeadDim,
+                                    HeadDim,      Layout,   UpParameters,
+                                    ShardKvHeads, Load};
 
 }  // namespace mla::runtime

@@ -5,6 +5,7 @@
 // which cut the latent into slices; MTLA (2505.13544), whose rows stand for
 // several tokens; CLLA (2410.15252), whose layers share latents; EG-MLA
 // (2509.16686), whose tokens gate what the latent becomes.
+#include <algorithm>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -99,16 +100,25 @@ absl::StatusOr<OutputBlock> WithoutLane(const LayerWeights& weights,
                       Outputs(row, rank + 1, row.outputs - rank - 1)});
 }
 
+// Of all ranks together.
+int AllSlices(const AttentionConfig& a) {
+  return a.latent_slices * a.group_part.count;
+}
+int AllBranches(const AttentionConfig& a) {
+  return a.branches * (a.rank.count / a.head_part.count);
+}
+
 absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
                              const AttentionConfig& a, AttentionLayer& layer) {
   if (!a.latent_norms || a.constant_lane) return absl::OkStatus();
   const int slice = a.kv_lora_rank / a.latent_slices;
   for (int i = 0; i < a.latent_slices; ++i) {
     std::string name = names.kv_norm;
-    if (a.branches > 1) {
-      name = absl::StrCat("kv_a_layernorms.", i);
-    } else if (a.latent_slices > 1) {
-      absl::StrAppend(&name, "_", i + 1);
+    const int number = a.group_part.First(a.latent_slices) + i;
+    if (AllBranches(a) > 1) {
+      name = absl::StrCat("kv_a_layernorms.", number);
+    } else if (AllSlices(a) > 1) {
+      absl::StrAppend(&name, "_", number + 1);
     }
     ASSIGN_OR_RETURN(
         NormStep norm,
@@ -146,31 +156,32 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
   const int both = a.qk_nope_head_dim + a.v_head_dim;
   const int slice = a.kv_lora_rank / a.latent_slices;
   const int heads = a.heads * a.branches;
-  if (a.branches > 1) {  // MLRA: [slices, slice, outputs]
-    const int outputs = heads / a.latent_slices * both;
-    ASSIGN_OR_RETURN(
-        const OutputBlock stacked,
-        weights.ReadStacked(names.kv_b, a.latent_slices, slice, outputs));
-    return TransposeEach(stacked, a.latent_slices);
+  const Part part = a.PartInGroup();
+  if (AllBranches(a) > 1) {  // MLRA: [slices, slice, outputs]
+    const int outputs = heads / a.latent_slices * both * part.count;
+    ASSIGN_OR_RETURN(const OutputBlock stacked,
+                     weights.ReadStacked(names.kv_b, a.latent_slices, slice,
+                                         outputs, a.group_part));
+    return OutputPart(TransposeEach(stacked, a.latent_slices), part);
   }
-  if (a.latent_slices == 1) {
+  if (AllSlices(a) == 1) {
     if (a.constant_lane) {
       ASSIGN_OR_RETURN(OutputBlock up,
-                       weights.Read(names.kv_b, heads * both, slice + 1));
+                       weights.Read(names.kv_b, heads * both, slice + 1, part));
       std::vector<int> map(slice);
       std::iota(map.begin(), map.end(), 0);
       return SelectInputs(std::move(up), std::move(map));
     }
     if (!weights.Has("k_b_proj.weight")) {
-      return weights.Read(names.kv_b, heads * both, slice);
+      return weights.Read(names.kv_b, heads * both, slice, part);
     }
     // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
     ASSIGN_OR_RETURN(const OutputBlock absorbed,
                      weights.ReadStacked("k_b_proj.weight", heads, slice,
-                                         a.qk_nope_head_dim));
-    ASSIGN_OR_RETURN(
-        const OutputBlock v,
-        weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim, slice));
+                                         a.qk_nope_head_dim, part));
+    ASSIGN_OR_RETURN(const OutputBlock v,
+                     weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim,
+                                         slice, part));
     const OutputBlock k = TransposeEach(absorbed, heads);
     std::vector<int> map;
     for (int h = 0; h < heads; ++h) {
@@ -185,9 +196,10 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
   }
   std::vector<OutputBlock> slices;
   for (int i = 0; i < a.latent_slices; ++i) {
+    const int number = a.group_part.First(a.latent_slices) + i;
     ASSIGN_OR_RETURN(slices.emplace_back(),
-                     weights.Read(absl::StrCat(names.kv_b, "_", i + 1),
-                                  heads / a.latent_slices * both, slice));
+                     weights.Read(absl::StrCat(names.kv_b, "_", number + 1),
+                                  heads / a.latent_slices * both, slice, part));
   }
   return Concatenate(std::move(slices));
 }
@@ -260,8 +272,8 @@ absl::Status LoadQueryLatent(const LayerWeights& weights, const Names& names,
                               a.q_latent_scale));
     layer.q_a_norms.push_back(norm);
   }
-  ASSIGN_OR_RETURN(OutputBlock q_b,
-                   weights.Read(names.q_b, a.heads * head, a.q_lora_rank));
+  ASSIGN_OR_RETURN(OutputBlock q_b, weights.Read(names.q_b, a.heads * head,
+                                                 a.q_lora_rank, a.head_part));
   if (a.rope_interleaved) q_b = Deinterleave(q_b, head, a.qk_rope_head_dim);
   if (a.index_topk > 0) {
     ASSIGN_OR_RETURN(
@@ -272,6 +284,34 @@ absl::Status LoadQueryLatent(const LayerWeights& weights, const Names& names,
   }
   layer.q_b = weights.Upload(q_b);
   layer.q_b_width = q_b.outputs;
+  return absl::OkStatus();
+}
+
+// The latent's slices are divided as far as they go; ranks that share one
+// divide its heads. Branches are summed behind the output projection, so that
+// ranks may have one each.
+absl::Status Shard(AttentionConfig& a) {
+  if (a.gate_embedding_dim > 0) {
+    return absl::UnimplementedError(
+        "gated latents (EG-MLA) are not divided among ranks: kv_b_layernorm is "
+        "taken over all heads");
+  }
+  const int ranks = a.rank.count;
+  const int branches = std::min(ranks, a.branches);
+  const int slices = std::min(ranks, a.latent_slices);
+  for (const int parts : {branches, slices}) {
+    RETURN_IF_ERROR(CheckDivides("the number of ranks,", ranks, parts));
+  }
+  RETURN_IF_ERROR(CheckDivides("branches", a.branches, branches));
+  RETURN_IF_ERROR(CheckDivides("latent slices", a.latent_slices, slices));
+  RETURN_IF_ERROR(
+      CheckDivides("num_attention_heads", a.heads, ranks / branches));
+  a.head_part = {a.rank.index % (ranks / branches), ranks / branches};
+  a.group_part = {a.rank.index * slices / ranks, slices};
+  a.heads /= a.head_part.count;
+  a.branches /= branches;
+  a.latent_slices /= slices;
+  a.kv_lora_rank /= slices;
   return absl::OkStatus();
 }
 
@@ -295,18 +335,23 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   const int rope = a.qk_rope_head_dim;
   layer.q_rotations.push_back({{a.qk_nope_head_dim, a.heads, head, rope}});
   const bool q_latent = a.q_lora_rank > 0;
-  ASSIGN_OR_RETURN(
-      OutputBlock q,
-      weights.Read(q_latent ? names.q_a : names.q,
-                   q_latent ? a.q_lora_rank : a.heads * head, hidden));
+  ASSIGN_OR_RETURN(OutputBlock q,
+                   weights.Read(q_latent ? names.q_a : names.q,
+                                q_latent ? a.q_lora_rank : a.heads * head,
+                                hidden, q_latent ? Part() : a.head_part));
   if (a.rope_interleaved && !q_latent) q = Deinterleave(q, head, rope);
   OutputBlock row, more;
   if (a.cache_layer < 0) {
-    const int rows = rank + (a.constant_lane ? 1 : 0) + rope;
+    const int latents = rank * a.group_part.count + (a.constant_lane ? 1 : 0);
+    const int rows = latents + rope;
     ASSIGN_OR_RETURN(row, weights.Read(names.kv_a, rows, hidden));
     if (a.rope_interleaved) row = Deinterleave(row, rows, rope);
     if (a.constant_lane) {
       ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
+    }
+    if (a.group_part.count > 1) {
+      row = Concatenate({OutputPart(Outputs(row, 0, latents), a.group_part),
+                         Outputs(row, latents, rope)});
     }
     RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     layer.row_rotations.push_back({{rank, 1, 0, rope}});
@@ -320,15 +365,15 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   RETURN_IF_ERROR(a.gate_embedding_dim > 0
                       ? LoadGated(weights, names, a, layer)
                       : LoadUpProjection(weights, names, a, layer));
-  ASSIGN_OR_RETURN(const OutputBlock out,
-                   ReadOutput(weights, a.heads * a.v_head_dim));
+  ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a, a.v_head_dim));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-const AttentionForm kMlaForm = {
-    "mla", Validate, QueryHeadDim, OutputHeadDim, Layout, UpParameters, Load};
+const AttentionForm kMlaForm = {"mla",         Validate, QueryHeadDim,
+                                OutputHeadDim, Layout,   UpParameters,
+                                Shard,         Load};
 
 }  // namespace mla::runtime

@@ -42,19 +42,25 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   for (int part = 0; part < kParts; ++part) {
     constexpr const char* kNames[kParts] = {"mha", "gqa", "mqa"};
     const std::string prefix = absl::StrCat(kNames[part], ".");
-    ASSIGN_OR_RETURN(queries.emplace_back(),
-                     weights.Read(prefix + "q_proj", a.heads * d, hidden));
+    ASSIGN_OR_RETURN(
+        queries.emplace_back(),
+        weights.Read(prefix + "q_proj", a.heads * d, hidden, a.head_part));
     const int kv_heads = KvHeads(a, part);
-    ASSIGN_OR_RETURN(const OutputBlock k,
-                     weights.Read(prefix + "k_proj", kv_heads * d, hidden));
-    ASSIGN_OR_RETURN(const OutputBlock v,
-                     weights.Read(prefix + "v_proj", kv_heads * d, hidden));
+    const Part kv_part = part == 0   ? a.head_part
+                         : part == 1 ? a.group_part
+                                     : Part();
+    ASSIGN_OR_RETURN(
+        const OutputBlock k,
+        weights.Read(prefix + "k_proj", kv_heads * d, hidden, kv_part));
+    ASSIGN_OR_RETURN(
+        const OutputBlock v,
+        weights.Read(prefix + "v_proj", kv_heads * d, hidden, kv_part));
     for (int i = 0; i < kv_heads; ++i) {
       row.push_back(Outputs(k, i * d, d));
       row.push_back(Outputs(v, i * d, d));
     }
     ASSIGN_OR_RETURN(outs.emplace_back(),
-                     weights.Read(prefix + "o_proj", hidden, a.heads * d));
+                     ReadOutput(weights, a, d, prefix + "o_proj"));
   }
   ASSIGN_OR_RETURN(const OutputBlock gates,
                    weights.Read("gate", kParts, hidden));
@@ -70,7 +76,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
 
 }  // namespace
 
-const AttentionForm kMoasForm = {"moas", Validate,     HeadDim, HeadDim,
-                                 Layout, UpParameters, Load};
+const AttentionForm kMoasForm = {"moas", Validate,     HeadDim,      HeadDim,
+                                 Layout, UpParameters, ShardKvHeads, Load};
 
 }  // namespace mla::runtime

@@ -11,7 +11,10 @@
 #include "kernels/cuda/launch/rows.h"
 #include "runtime/cuda/attention.h"
 #include "runtime/cuda/experts.h"
+#include "runtime/cuda/ranks.h"
 #include "runtime/cuda/recorder.h"
+#include "runtime/part.h"
+#include "runtime/status_macros.h"
 
 namespace mla::runtime {
 namespace {
@@ -26,8 +29,12 @@ const DeviceMatrix& Of(const Matrix* m) {
 
 class CudaBackend : public Backend {
  public:
-  CudaBackend(std::unique_ptr<Device> device, const CudaOptions& options)
+  // `ranks` null: the only one.
+  CudaBackend(std::unique_ptr<Device> device, const CudaOptions& options,
+              std::shared_ptr<CudaRanks> ranks, Part rank)
       : options_(options),
+        rank_(rank),
+        ranks_(std::move(ranks)),
         owned_(std::move(device)),
         device_(*owned_),
         gemm_(device_),
@@ -40,6 +47,7 @@ class CudaBackend : public Backend {
         newest_(device_),
         scores_(device_),
         selected_(device_),
+        parts_(device_),
         read_(device_) {}
   ~CudaBackend() override {
     device_.Synchronize();
@@ -50,6 +58,11 @@ class CudaBackend : public Backend {
     return absl::StrCat(kCudaBackendName, " (", device_.name(), ")");
   }
   absl::Status status() const override { return device_.status(); }
+  void Attach() override { device_.Use(); }
+  void Abandon(const absl::Status& why) override {
+    device_.Fail(why);
+    if (ranks_ != nullptr) ranks_->Fail(why);
+  }
 
   // ---- loading
 
@@ -255,7 +268,11 @@ class CudaBackend : public Backend {
     const bool in_one = cache.time_stride == 1 && CanWriteInOne(steps, x);
     if (!in_one) Apply(*this, steps, x);
     if (cache.time_stride == 1) {
-      cuda::WriteRowsArgs args{cache, x, step_.positions, step_.blocks};
+      cuda::WriteRowsArgs args;
+      args.cache = cache;
+      args.x = x;
+      args.positions = step_.positions;
+      args.blocks = step_.blocks;
       if (in_one) AddSteps(steps, args);
       Check(cuda::LaunchWriteRows(args, stream()), "cache write");
       return;
@@ -335,6 +352,20 @@ class CudaBackend : public Backend {
     // The rows whose logits are wanted, which were uploaded with the step.
     gathered_ = true;
     Check(cuda::LaunchGather(x, step_.logit_rows, y, stream()), "gather");
+  }
+
+  // All have all parts, and each adds them up: NCCL's own sum is taken in an
+  // order that depends on how many rows there are.
+  void AllReduce(Rows x) override {
+    if (ranks_ == nullptr || !device_.ok()) return;
+    const size_t floats = x.rows * x.stride;
+    auto* parts = parts_.Reserve<float>(floats * rank_.count);
+    if (parts == nullptr) return;
+    const absl::Status status =
+        ranks_->AllGather(rank_.index, x.data, parts, floats, stream());
+    if (!status.ok()) return device_.Fail(status);
+    Check(cuda::LaunchSumParts(parts, rank_.count, floats, x, stream()),
+          "sum over ranks");
   }
 
   Rows Read(Rows x) override {
@@ -423,6 +454,8 @@ class CudaBackend : public Backend {
   }
 
   const CudaOptions options_;
+  const Part rank_;
+  const std::shared_ptr<CudaRanks> ranks_;
   const std::unique_ptr<Device> owned_;
   Device& device_;
   Gemm gemm_;
@@ -451,6 +484,7 @@ class CudaBackend : public Backend {
   DeviceBuffer narrow_;    // a product's rows as bf16
   DeviceBuffer newest_;    // merged rows of the layer written last
   DeviceBuffer scores_, selected_;
+  DeviceBuffer parts_;  // of a sum over ranks
   PinnedBuffer read_;
   std::vector<float> nothing_;
 };
@@ -462,13 +496,31 @@ class CudaBackend : public Backend {
 #endif
 const char* const kCudaBackendName = MLA_CUDA_BACKEND_NAME;
 
-absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(
-    int device, const CudaOptions& options) {
-  absl::StatusOr<std::unique_ptr<Device>> opened = Device::Open(device);
-  if (!opened.ok()) return opened.status();
-  auto backend = std::make_unique<CudaBackend>(*std::move(opened), options);
-  if (!backend->status().ok()) return backend->status();
-  return backend;
+absl::StatusOr<std::vector<std::unique_ptr<Backend>>> NewCudaBackends(
+    int count, const CudaOptions& options) {
+  std::vector<std::unique_ptr<Device>> devices;
+  for (int i = 0; i < count; ++i) {
+    ASSIGN_OR_RETURN(devices.emplace_back(), Device::Open(i));
+    // What all compute alike must have the same bits.
+    if (devices[i]->name() != devices[0]->name()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "tensor parallelism needs GPUs of one kind: the first is ",
+          devices[0]->name(), ", another ", devices[i]->name()));
+    }
+  }
+  std::shared_ptr<CudaRanks> ranks;
+  if (count > 1) {
+    ASSIGN_OR_RETURN(ranks, CudaRanks::Create(count));
+  }
+  std::vector<std::unique_ptr<Backend>> backends;
+  for (int i = 0; i < count; ++i) {
+    devices[i]->Use();
+    devices[i]->Join(ranks, i);
+    backends.push_back(std::make_unique<CudaBackend>(
+        std::move(devices[i]), options, ranks, Part{i, count}));
+    RETURN_IF_ERROR(backends.back()->status());
+  }
+  return backends;
 }
 
 }  // namespace mla::runtime

@@ -1,11 +1,12 @@
-// NewCudaBackend: a GPU. Weights and the cache are in its memory, activations
-// are float32, products are of bf16 operands.
-// Errors:  UNAVAILABLE, with the reason, where there is no GPU to use;
+// NewCudaBackends: GPUs, each a rank. Weights and the cache are in its memory,
+// activations are float32, products are of bf16 operands. Errors:  UNAVAILABLE,
+// with the reason, where there is no GPU to use;
 //          UNIMPLEMENTED from a build without CUDA.
 #ifndef MLA_RUNTIME_CUDA_CUDA_BACKEND_H_
 #define MLA_RUNTIME_CUDA_CUDA_BACKEND_H_
 
 #include <memory>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/backend.h"
@@ -16,8 +17,9 @@ namespace mla::runtime {
 // "cuda", or of tests that execute it on the host, "cuda-host".
 extern const char* const kCudaBackendName;
 
-absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(
-    int device, const CudaOptions& options);
+// The first `count` GPUs.
+absl::StatusOr<std::vector<std::unique_ptr<Backend>>> NewCudaBackends(
+    int count, const CudaOptions& options);
 
 }  // namespace mla::runtime
 

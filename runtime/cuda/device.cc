@@ -2,6 +2,7 @@
 #include "runtime/cuda/device.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -49,6 +50,7 @@ absl::StatusOr<std::unique_ptr<Device>> Device::Open(int index) {
         properties.name, " has compute capability ", properties.major, ".",
         properties.minor, "; the kernels need 8.0"));
   }
+  device->index_ = index;
   device->name_ = properties.name;
   device->multiprocessors_ = properties.multiProcessorCount;
   device->shared_bytes_ =
@@ -103,7 +105,27 @@ void Device::Free(void* p) {
   if (p != nullptr) Check(cudaFree(p), "cudaFree");
 }
 
+void Device::Use() { Check(cudaSetDevice(index_), "cudaSetDevice"); }
+
+void Device::Join(std::shared_ptr<CudaRanks> ranks, int rank) {
+  ranks_ = std::move(ranks);
+  rank_ = rank;
+}
+
 void Device::Synchronize() {
+  while (ranks_ != nullptr) {
+    const cudaError_t error = cudaStreamQuery(stream_);
+    if (error != cudaErrorNotReady) {
+      Check(error, "cudaStreamQuery");
+      return;
+    }
+    if (const absl::Status others = ranks_->Poll(rank_); !others.ok()) {
+      Fail(others);
+      ranks_->Abort(rank_);
+      break;
+    }
+    std::this_thread::yield();
+  }
   Check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
 }
 

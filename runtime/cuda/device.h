@@ -18,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/cuda/ranks.h"
 
 namespace mla::runtime {
 
@@ -40,13 +41,17 @@ class Device {
   const std::string& name() const { return name_; }
   int multiprocessors() const { return multiprocessors_; }
   int shared_bytes() const { return shared_bytes_; }  // of a thread block
+  // The calling thread's calls are this device's from now on.
+  void Use();
+  // It is one of several, whose work waits for each other's.
+  void Join(std::shared_ptr<CudaRanks> ranks, int rank);
   // As the driver says now.
   int64_t FreeBytes();
 
   // RESOURCE_EXHAUSTED if the memory is not there.
   absl::StatusOr<void*> Allocate(size_t bytes);
   void Free(void* p);
-  // Waits for all work.
+  // Waits for all work. If another rank fails meanwhile, this one has, too.
   void Synchronize();
 
   // How often memory moved that recorded work may point to.
@@ -57,6 +62,9 @@ class Device {
   Device() = default;
 
   absl::Status status_;
+  std::shared_ptr<CudaRanks> ranks_;  // null: it is the only one
+  int rank_ = 0;
+  int index_ = 0;
   cudaStream_t stream_ = nullptr;
   std::string name_;
   int multiprocessors_ = 1;

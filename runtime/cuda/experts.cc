@@ -107,10 +107,11 @@ void CudaExperts::Run(Rows x, const RoutingRows& routing,
            down.stride, down.outputs, down.inputs, tile, tiles, results},
           stream),
       "experts' outputs");
-  device_.Check(
-      kernels::cuda::LaunchExpertSum(
-          {x, y, routing.top_k, position, routing.weights, results}, stream),
-      "sum of experts");
+  device_.Check(kernels::cuda::LaunchExpertSum(
+                    {w.adds_identities ? x : Rows{}, y, routing.top_k, position,
+                     routing.weights, results},
+                    stream),
+                "sum of experts");
 }
 
 }  // namespace mla::runtime

@@ -5,8 +5,8 @@ namespace mla::runtime {
 
 const char* const kCudaBackendName = "cuda";
 
-absl::StatusOr<std::unique_ptr<Backend>> NewCudaBackend(int,
-                                                        const CudaOptions&) {
+absl::StatusOr<std::vector<std::unique_ptr<Backend>>> NewCudaBackends(
+    int, const CudaOptions&) {
   return absl::UnimplementedError(
       "backend 'cuda': this program was built without CUDA; build it where "
       "nvcc is, with -DMLA_CUDA=ON");

@@ -285,10 +285,10 @@ absl::Status VerifyModelGolden(LoadedModel& loaded, const std::string& folder,
                     report);
   for (const GoldenPrompt& prompt : golden.prompts) {
     verifier.VerifyPrompt(prompt);
-    RETURN_IF_ERROR(loaded.model->backend().status());
+    RETURN_IF_ERROR(loaded.model->status());
   }
   if (golden.perplexity) verifier.VerifyPerplexity(*golden.perplexity);
-  RETURN_IF_ERROR(loaded.model->backend().status());
+  RETURN_IF_ERROR(loaded.model->status());
   if (options.routing != nullptr) {
     const SequenceRunner::Rerouted& rerouted = runner->rerouted();
     report.notes.push_back(absl::StrFormat(

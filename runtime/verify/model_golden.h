@@ -21,7 +21,7 @@ struct VerifyOptions {
   // a token to another expert, whose output no bound relates to the first's; a
   // rounded model with experts is therefore held to the goldens with every
   // token sent where float sends it.
-  Model* routing = nullptr;
+  ParallelModel* routing = nullptr;
 };
 
 // How far a row of logits or activations may be from float32's, relative to

@@ -80,18 +80,16 @@ class FollowChoices : public ActivationTap {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SequenceRunner>> SequenceRunner::Create(
-    Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
-    Model* routing) {
+    ParallelModel& model, kernels::DType kv_dtype, int block_tokens,
+    int max_tokens, ParallelModel* routing) {
   std::unique_ptr<SequenceRunner> runner(new SequenceRunner(model, routing));
   block_tokens = model.config().RoundBlockTokens(block_tokens);
   const int blocks = (max_tokens + block_tokens - 1) / block_tokens;
   if (routing != nullptr) {
-    RETURN_IF_ERROR(routing->backend().AllocateCache(
-        routing->config().Layouts(), kernels::DType::kF32, block_tokens,
-        blocks));
+    RETURN_IF_ERROR(
+        routing->AllocateCache(kernels::DType::kF32, block_tokens, blocks));
   }
-  RETURN_IF_ERROR(model.backend().AllocateCache(
-      model.config().Layouts(), kv_dtype, block_tokens, blocks));
+  RETURN_IF_ERROR(model.AllocateCache(kv_dtype, block_tokens, blocks));
   for (int i = 0; i < blocks; ++i) runner->block_table_.push_back(i);
   std::reverse(runner->block_table_.begin(), runner->block_table_.end());
   return runner;

@@ -12,7 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "runtime/model.h"
+#include "runtime/parallel_model.h"
 
 namespace mla::runtime {
 
@@ -23,8 +23,8 @@ class SequenceRunner {
   // model computes every step first, and tokens meet the experts, and where
   // attention is sparse the tokens, that they met there.
   static absl::StatusOr<std::unique_ptr<SequenceRunner>> Create(
-      Model& model, kernels::DType kv_dtype, int block_tokens, int max_tokens,
-      Model* routing = nullptr);
+      ParallelModel& model, kernels::DType kv_dtype, int block_tokens,
+      int max_tokens, ParallelModel* routing = nullptr);
 
   // Gets the logits of one position, [vocab_size].
   using OnLogits = std::function<void(int position, const float* logits)>;
@@ -47,13 +47,13 @@ class SequenceRunner {
   const Rerouted& rerouted() const { return rerouted_; }
 
  private:
-  SequenceRunner(Model& model, Model* routing)
+  SequenceRunner(ParallelModel& model, ParallelModel* routing)
       : model_(model), routing_(routing) {}
 
   Rows Forward(const StepBatch& batch, ActivationTap* tap);
 
-  Model& model_;
-  Model* const routing_;
+  ParallelModel& model_;
+  ParallelModel* const routing_;
   Rerouted rerouted_;
   std::vector<int32_t> block_table_;
   std::vector<int32_t> tokens_;  // so far

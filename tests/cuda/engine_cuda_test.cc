@@ -40,7 +40,7 @@ TEST_F(EngineCuda, ACacheOfNoSizeTakesNineTenthsOfWhatIsFree) {
   cuda_host::SetDeviceMemory(size_t{128} << 20);
   const auto model = Load("minicpm3");
   ASSERT_NE(model, nullptr);
-  const int64_t available = model->model->backend().DefaultCacheBytes();
+  const int64_t available = model->model->DefaultCacheBytes();
   EXPECT_LT(available, int64_t{116} << 20);  // weights are there
   EXPECT_GT(available, int64_t{32} << 20);
   EngineFixture f(*model, 64);

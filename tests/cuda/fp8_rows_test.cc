@@ -86,11 +86,12 @@ void CheckWrite(const RowFormat& f, const std::vector<float>& x, int rows) {
   }
   const Bytes found = InEveryOrder([&] {
     auto* memory = ToDevice(Bytes(bytes, 0xa5));
-    const WriteRowsArgs args = {
-        Pool(f, memory),
-        cuda_host::GappedRows(ToDevice(cuda_host::WithGaps(x, f.width)), rows,
-                              f.width),
-        ToDevice(positions), ToDevice(blocks)};
+    WriteRowsArgs args;
+    args.cache = Pool(f, memory);
+    args.x = cuda_host::GappedRows(ToDevice(cuda_host::WithGaps(x, f.width)),
+                                   rows, f.width);
+    args.positions = ToDevice(positions);
+    args.blocks = ToDevice(blocks);
     EXPECT_EQ(LaunchWriteRows(args, nullptr), cudaSuccess);
     return ToHost(memory, bytes);
   });

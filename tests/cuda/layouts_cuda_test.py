@@ -20,6 +20,7 @@ import server_process  # noqa: E402
 from conftest import api  # noqa: E402, F401
 from decoder import GREEDY_TOKENS, Decoder  # noqa: E402
 from systems import SYSTEMS  # noqa: E402
+from tensor_parallel_test import divided  # noqa: E402
 
 HOST = os.environ["MLASERVE_CUDA_HOST"]
 WAVES = 20
@@ -59,6 +60,19 @@ def test_heads_of_a_latent_as_wide_as_deepseeks(tmp_path, monkeypatch):
     verify = subprocess.run(
         [HOST, "verify", str(tmp_path), "--backend", "cuda-host", "--weights-dtype", "bf16", "--kv-cache-dtype", "bf16",
          "--json"], capture_output=True, text=True, timeout=600)
+    assert verify.returncode == 0, verify.stdout + verify.stderr
+    checks = json.loads(verify.stdout)["checks"]
+    assert len(checks) == 22
+    assert all(check["passed"] for check in checks)
+
+
+@pytest.mark.parametrize("name", ["mla", "mla_moe_v3", "mtla_3", "lrkv", "gqa", "mlra_4"])
+def test_two_gpus_are_the_oracles(name, tmp_path):
+    divided(name, 2).save(tmp_path)
+    verify = subprocess.run(
+        [HOST, "verify", str(tmp_path), "--backend", "cuda-host", "--tensor-parallel", "2",
+         "--weights-dtype", "bf16", "--kv-cache-dtype", "bf16", "--json"],
+        env={**os.environ, "CUDA_HOST_DEVICES": "2"}, capture_output=True, text=True, timeout=600)
     assert verify.returncode == 0, verify.stdout + verify.stderr
     checks = json.loads(verify.stdout)["checks"]
     assert len(checks) == 22

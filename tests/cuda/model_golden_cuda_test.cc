@@ -38,8 +38,8 @@ TEST_P(ModelGoldenCuda, StaysWithinItsRounding) {
     const absl::Status status =
         VerifyModelGolden(*model, path, options, report);
     ASSERT_TRUE(status.ok()) << status;
-    ASSERT_TRUE(model->model->backend().status().ok())
-        << model->model->backend().status() << cuda_host::LastMessage()
+    ASSERT_TRUE(model->model->status().ok())
+        << model->model->status() << cuda_host::LastMessage()
         << cuda_host::LastKernelError() << cuda_host::LastGemmError();
     EXPECT_GE(report.checks.size(), 18u);
     for (const Check& check : report.checks) {

@@ -34,21 +34,37 @@ namespace {
 using cuda_host::GetCounters;
 using kernels::DType;
 
-class ModelStepsCuda : public ::testing::TestWithParam<const char*> {
+// A model, and the GPUs that share it.
+struct Setting {
+  const char* model;
+  int ranks;
+};
+
+class ModelStepsCuda : public ::testing::TestWithParam<Setting> {
  protected:
-  ModelStepsCuda() {
+  ModelStepsCuda() { Restart(); }
+  void SetUp() override {
+    int devices = 0;
+    cudaGetDeviceCount(&devices);
+    if (devices < GetParam().ranks) GTEST_SKIP() << devices << " GPUs";
+  }
+  static void Restart() {
     cuda_host::ResetDevice();
+    cuda_host::SetDeviceCount(GetParam().ranks);
+    // Ranks ask for their streams all the time, and each time memory would be
+    // opened and closed.
+    cuda_host::SetHostAccessTrap(GetParam().ranks == 1);
     cpu_kernels_asked_for = 0;
   }
 
   std::unique_ptr<LoadedModel> Load(bool record) {
-    const auto paths = mla::testing::GoldenModels({GetParam()});
+    const auto paths = mla::testing::GoldenModels({GetParam().model});
     if (paths.empty()) return nullptr;
-    auto loaded = mla::testing::LoadOnHost(paths[0], record);
+    auto loaded =
+        mla::testing::LoadOnHost(paths[0], record, 24, GetParam().ranks);
     if (loaded == nullptr) return nullptr;
-    const absl::Status status = loaded->model->backend().AllocateCache(
-        loaded->config.Layouts(), DType::kBF16,
-        loaded->config.RoundBlockTokens(16), 32);
+    const absl::Status status = loaded->model->AllocateCache(
+        DType::kBF16, loaded->config.RoundBlockTokens(16), 32);
     EXPECT_TRUE(status.ok()) << status;
     return loaded;
   }
@@ -87,8 +103,8 @@ std::vector<std::vector<float>> Step(LoadedModel& loaded,
   for (Sequence* s : generated) add(*s, 1, batch.generated);
   if (prompt != nullptr) add(*prompt, count, batch.prompt);
   const Rows logits = loaded.model->Forward(batch);
-  EXPECT_TRUE(loaded.model->backend().status().ok())
-      << loaded.model->backend().status() << cuda_host::LastKernelError()
+  EXPECT_TRUE(loaded.model->status().ok())
+      << loaded.model->status() << cuda_host::LastKernelError()
       << cuda_host::LastGemmError();
   std::vector<std::vector<float>> found;
   for (int i = 0; i < logits.rows; ++i) {
@@ -111,7 +127,9 @@ TEST_P(ModelStepsCuda, ReplayedStepsGiveTheBitsOfCalledOnes) {
     const cuda_host::Counters c = GetCounters();
     // Nine steps: the first learns which plans there are, the second is the
     // first that has them from the start, the third is recorded.
-    if (cuda_host::kCounts) EXPECT_EQ(c.graph_launches, record ? 7 : 0);
+    if (cuda_host::kCounts) {
+      EXPECT_EQ(c.graph_launches, record ? 7 * GetParam().ranks : 0);
+    }
     // All that was asked for ran, on the device and nowhere else.
     EXPECT_EQ(c.launches_executed > 0, cuda_host::kCounts);
     EXPECT_EQ(c.launches_executed, c.launches_enqueued);
@@ -128,7 +146,7 @@ TEST_P(ModelStepsCuda, ReplayedStepsGiveTheBitsOfCalledOnes) {
     EXPECT_EQ(GetCounters().pinned_allocations, 0);
     EXPECT_EQ(GetCounters().graphs, 0);
     EXPECT_EQ(GetCounters().cublaslt_objects, 0);
-    cuda_host::ResetDevice();
+    Restart();
   }
 }
 
@@ -159,8 +177,8 @@ TEST_P(ModelStepsCuda, CopiedBlocksHoldTheSame) {
   ASSERT_NE(loaded, nullptr);
   Sequence a{Tokens(20, 1, loaded->config.vocab_size), {1, 2}};
   Step(*loaded, {}, &a, 17);
-  loaded->model->backend().CopyBlock(1, 8);
-  loaded->model->backend().CopyBlock(2, 9);
+  loaded->model->CopyBlock(1, 8);
+  loaded->model->CopyBlock(2, 9);
   Sequence copy = a;
   copy.blocks = {8, 9};
   EXPECT_EQ(Step(*loaded, {&copy}), Step(*loaded, {&a}));
@@ -173,13 +191,20 @@ TEST(CpuKernels, AreCounted) {
   EXPECT_EQ(cpu_kernels_asked_for, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, ModelStepsCuda,
-                         ::testing::Values("llama_f16_sharded", "mixtral",
-                                           "deepseek_v2_lite",
-                                           "deepseek_v3_fp8", "minicpm3"),
-                         [](const auto& info) {
-                           return std::string(info.param);
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Families, ModelStepsCuda,
+    ::testing::Values(Setting{"llama_f16_sharded", 1}, Setting{"mixtral", 1},
+                      Setting{"deepseek_v2_lite", 1},
+                      Setting{"deepseek_v3_fp8", 1}, Setting{"minicpm3", 1},
+                      Setting{"mixtral", 2}, Setting{"deepseek_v2_lite", 2},
+                      Setting{"qwen2", 4}, Setting{"minicpm3", 4}),
+    [](const auto& info) {
+      std::string name = info.param.model;
+      if (info.param.ranks > 1) {
+        name += "_on_" + std::to_string(info.param.ranks);
+      }
+      return name;
+    });
 
 }  // namespace
 }  // namespace mla::runtime

@@ -181,6 +181,23 @@ void MoeKernels::CheckSum(int rows, int cols, int top_k, int x_stride,
   Restart();
 }
 
+// Of the ranks of a sum, one adds the identities: 2 * 10 of 2 * 10 + 3 * 100.
+TEST_F(MoeKernels, IdentitiesAreLeftOutWithoutTheirRows) {
+  ExpertSumArgs args;
+  args.y = {ToDevice(std::vector<float>{-1.0f}), 1, 1, 1};
+  args.top_k = 2;
+  args.position = ToDevice(std::vector<int32_t>{-1, 0});
+  args.weights = ToDevice(std::vector<float>{3.0f, 2.0f});
+  args.results = ToDevice(std::vector<float>{10.0f});
+  args.x = {ToDevice(std::vector<float>{100.0f}), 1, 1, 1};
+  EXPECT_EQ(LaunchExpertSum(args, nullptr), cudaSuccess);
+  EXPECT_EQ(ToHost(args.y.data, 1)[0], 320.0f);
+  args.x = {};
+  EXPECT_EQ(LaunchExpertSum(args, nullptr), cudaSuccess);
+  EXPECT_EQ(ToHost(args.y.data, 1)[0], 20.0f);
+  Restart();
+}
+
 TEST_F(MoeKernels, SumsExpertsAndIdentities) {
   CheckSum(1, 1, 1, 3, 2);
   CheckSum(3, 33, 8, 35, 33);

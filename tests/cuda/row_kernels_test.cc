@@ -324,6 +324,28 @@ TEST_F(RowKernels, GatheredRows) {
       });
 }
 
+// In the order of the parts, to the bit.
+TEST_F(RowKernels, SumsOfParts) {
+  for (const int count : {1, 2, 5}) {
+    constexpr int kRows = 3, kCols = 300;
+    const Values parts(count * kRows, kCols, count);
+    Array<float> memory(parts.host);
+    Check(
+        Values(kRows, kCols, 9),
+        [&](Rows y) {
+          return LaunchSumParts(memory.data(), count, kRows * (kCols + 3), y,
+                                nullptr);
+        },
+        [&](int r, int c) -> Answer {
+          auto sum = static_cast<float>(parts(r, c));
+          for (int p = 1; p < count; ++p) {
+            sum += static_cast<float>(parts(p * kRows + r, c));
+          }
+          return {sum, 0};
+        });
+  }
+}
+
 TEST_F(RowKernels, DotGates) {
   for (const int cols : kColumns) {
     const Values y(3, 20, 1), a(3, cols, 2, 0.3f), b(3, cols, 3, 0.3f);

@@ -124,11 +124,16 @@ TEST_P(MoeTest, MatchesATokenByTokenLoop) {
     weights.insert(weights.end(), {0.7f, 0.2f + 0.01f * row});
   }
   std::vector<float> y(kRows * kHidden, NAN);
+  std::vector<float> y_parts = y;  // without the identities
   RunExperts(cpu, View(x, kRows, kHidden), gate_up_p, down_p, kTopK, ids.data(),
-             weights.data(), View(y, kRows, kHidden));
+             weights.data(), /*add_identities=*/true, View(y, kRows, kHidden));
+  RunExperts(cpu, View(x, kRows, kHidden), gate_up_p, down_p, kTopK, ids.data(),
+             weights.data(), /*add_identities=*/false,
+             View(y_parts, kRows, kHidden));
 
   for (int row = 0; row < kRows; ++row) {
     std::vector<double> expected(kHidden), magnitude(kHidden);
+    std::vector<double> identities(kHidden);
     for (int slot = 0; slot < kTopK; ++slot) {
       const int e = ids[row * kTopK + slot];
       if (e >= kExperts) {  // the identity
@@ -136,6 +141,7 @@ TEST_P(MoeTest, MatchesATokenByTokenLoop) {
           const double term =
               weights[row * kTopK + slot] * x[row * kHidden + h];
           expected[h] += term;
+          identities[h] += term;
           magnitude[h] += std::abs(term);
         }
         continue;
@@ -161,8 +167,10 @@ TEST_P(MoeTest, MatchesATokenByTokenLoop) {
     }
     for (int h = 0; h < kHidden; ++h) {
       // Two sums of products; inputs of order one in each.
-      EXPECT_NEAR(y[row * kHidden + h], expected[h],
-                  (kHidden + kInner) * 0x1.0p-22 * (magnitude[h] + 1));
+      const double bound = (kHidden + kInner) * 0x1.0p-22 * (magnitude[h] + 1);
+      EXPECT_NEAR(y[row * kHidden + h], expected[h], bound);
+      EXPECT_NEAR(y_parts[row * kHidden + h], expected[h] - identities[h],
+                  bound);
     }
   }
 }

@@ -19,12 +19,14 @@ GREEDY_TOKENS = 12  # past a block of 64, from the two longest prompts
 
 
 class Decoder:
-    def __init__(self, name, seed):
+    """Sizes are no multiples of anything, but of `width_of` that of dense networks."""
+
+    def __init__(self, name, seed, width_of=1):
         self.rng = np.random.default_rng([seed, *name.encode()])
         self.hidden = int(self.rng.integers(41, 73))  # no multiples of anything
         self.layers = 3
         self.vocab = int(self.rng.integers(211, 307))
-        self.intermediate = int(self.rng.integers(67, 101))
+        self.intermediate = -(-int(self.rng.integers(67, 101)) // width_of) * width_of
         self.system = SYSTEMS[name](self.hidden, self.layers, self.rng)
         self.system.vocab = self.vocab
         gpt = self.system.model_type == "gpt2"

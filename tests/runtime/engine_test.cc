@@ -330,11 +330,13 @@ std::unique_ptr<LoadedModel> OnAFailingDevice(const std::string& path,
       mla::testing::LoadGolden(path, kernels::DType::kBF16);
   const auto checkpoint = Checkpoint::Open(path);
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
-  auto model = Model::Load(loaded->config, WeightReader(**checkpoint),
-                           std::make_unique<mla::testing::FailingBackend>(
-                               NewCpuBackend(kernels::Isa::kPortable, 1),
-                               std::make_shared<std::atomic<int>>(steps)),
-                           loaded->model->options(), [](double) {});
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(std::make_unique<mla::testing::FailingBackend>(
+      NewCpuBackend(kernels::Isa::kPortable, 1),
+      std::make_shared<std::atomic<int>>(steps)));
+  auto model = ParallelModel::Load(loaded->config, WeightReader(**checkpoint),
+                                   std::move(backends),
+                                   loaded->model->options(), [](double) {});
   EXPECT_TRUE(model.ok()) << model.status();
   loaded->model = *std::move(model);
   return loaded;

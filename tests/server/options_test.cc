@@ -34,15 +34,17 @@ TEST(ServeOptions, DefaultsListenOnTheLoopbackOnly) {
 
 TEST(ServeOptions, FlagsArriveWithTheirUnits) {
   ServeOptions options;
-  ASSERT_TRUE(Parse(
-      {"--model", "m", "--kv-cache-bytes", "512M", "--weights-dtype", "f32",
-       "--kv-cache-dtype", "f32", "--max-queued-tokens", "7", "--threads", "3"},
-      options));
+  ASSERT_TRUE(
+      Parse({"--model", "m", "--kv-cache-bytes", "512M", "--weights-dtype",
+             "f32", "--kv-cache-dtype", "f32", "--max-queued-tokens", "7",
+             "--threads", "3", "--tensor-parallel", "2"},
+            options));
   EXPECT_EQ(options.engine.kv_cache_bytes, int64_t{512} << 20);
   EXPECT_EQ(options.load.model.weights_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.kv_dtype, kernels::DType::kF32);
   EXPECT_EQ(options.engine.max_queued_tokens, 7);
   EXPECT_EQ(options.load.backend.threads, 3);
+  EXPECT_EQ(options.load.backend.ranks, 2);
 }
 
 TEST(ServeOptions, TheEnvironmentFillsInAndFlagsWin) {

@@ -33,7 +33,7 @@ class EngineFixture {
     options.max_running = 32;
     options.max_step_tokens = 64;
     options.kv_cache_bytes =
-        model.config.BlockBytes(options.kv_dtype, pool_tokens);
+        model.model->BlockBytes(options.kv_dtype, pool_tokens);
     Start();
   }
 

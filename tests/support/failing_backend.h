@@ -27,7 +27,14 @@ class FailingBackend : public runtime::Backend {
     }
     return real_->Read(x);
   }
-  absl::Status status() const override { return status_; }
+  absl::Status status() const override {
+    return status_.ok() ? real_->status() : status_;
+  }
+  // Of what has failed, nobody hears any more, unless it says so.
+  void AllReduce(Rows x) override {
+    if (status_.ok()) real_->AllReduce(x);
+  }
+  void Abandon(const absl::Status& why) override { real_->Abandon(why); }
   void CopyOut(const void* from, size_t bytes, void* to) override {
     real_->CopyOut(from, bytes, to);
   }

@@ -60,9 +60,10 @@ inline std::vector<std::string> GoldenModels(
 inline std::unique_ptr<runtime::LoadedModel> LoadGolden(
     const std::string& path,
     kernels::DType weights_dtype = kernels::DType::kF32,
-    const std::string& backend = "cpu") {
+    const std::string& backend = "cpu", int ranks = 1) {
   runtime::LoadOptions options;
   options.backend.name = backend;
+  options.backend.ranks = ranks;
   options.backend.threads = 2;
   options.model.weights_dtype = weights_dtype;
   auto model = runtime::LoadedModel::Load(path, options);

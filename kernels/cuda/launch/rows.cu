@@ -76,6 +76,12 @@ cudaError_t LaunchGather(Rows x, const int32_t* rows, Rows y,
                    stream);
 }
 
+cudaError_t LaunchSumParts(const float* parts, int count, int64_t part_stride,
+                           Rows y, cudaStream_t stream) {
+  return OnColumns(SumPartsKernel, y.rows, y.cols,
+                   SumPartsArgs{parts, count, part_stride, y}, stream);
+}
+
 cudaError_t LaunchScaleBySigmoidDot(Rows a, Rows b, Rows x,
                                     cudaStream_t stream) {
   if (x.rows == 0) return cudaSuccess;

@@ -26,6 +26,9 @@ cudaError_t LaunchMul(Rows x, Rows y, cudaStream_t stream);
 // y[i] = x[rows[i]]; `rows` [y.rows] in device memory.
 cudaError_t LaunchGather(Rows x, const int32_t* rows, Rows y,
                          cudaStream_t stream);
+// y = the sum of `count` parts in their order, each [y.rows, y.stride].
+cudaError_t LaunchSumParts(const float* parts, int count, int64_t part_stride,
+                           Rows y, cudaStream_t stream);
 
 // x *= sigmoid(a . b), row by row.
 cudaError_t LaunchScaleBySigmoidDot(Rows a, Rows b, Rows x,

@@ -25,7 +25,8 @@ inline constexpr bool kCounts = true;
 void ResetDevice();
 
 // ---- settings
-void SetDeviceCount(int count);            // default 1
+// Default: CUDA_HOST_DEVICES in the environment, or 1.
+void SetDeviceCount(int count);
 void SetDeviceMemory(size_t total_bytes);  // of each device; default 80 GiB
 // Compute capability MAJOR.0; nothing else of a device changes. Default 9.
 void SetCapability(int major);

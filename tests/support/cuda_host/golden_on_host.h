@@ -15,9 +15,11 @@ namespace mla::testing {
 
 inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
                                                         bool record = true,
-                                                        int step_tokens = 24) {
+                                                        int step_tokens = 24,
+                                                        int ranks = 1) {
   runtime::LoadOptions options;
   options.backend.name = runtime::kCudaBackendName;
+  options.backend.ranks = ranks;
   options.backend.cuda.generated_rows = 4;
   options.backend.cuda.prompt_rows = 16;
   options.backend.cuda.built_rows = 32;

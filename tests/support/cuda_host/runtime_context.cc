@@ -1,8 +1,10 @@
 // Tested by tests/cuda/runtime_standins_test.cc.
 #include "cuda_host/runtime_context.h"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <thread>
 #include <utility>
 
 #include "cuda_host/access_trap.h"
@@ -16,6 +18,11 @@ thread_local int current_device = 0;
 thread_local bool running_work = false;
 
 }  // namespace
+
+int DefaultDevices() {
+  const char* count = std::getenv("CUDA_HOST_DEVICES");
+  return count == nullptr ? 1 : std::atoi(count);
+}
 
 int& CurrentDevice() { return current_device; }
 bool& RunningWork() { return running_work; }
@@ -36,7 +43,7 @@ bool IsFatal(cudaError_t code) {
   }
 }
 
-Context::Context() : queue([this](const Work& work) { Execute(work); }) {
+Context::Context() : queue([this](const Ticket& ticket) { Execute(ticket); }) {
   InstallAccessTrap();
 }
 
@@ -63,7 +70,7 @@ void Context::Reset() {
   kernels.Reset();
   settings = {};
   counters = {};
-  dead = cudaSuccess;
+  dead.clear();
   message.clear();
   kernel_error.clear();
   gemm_error.clear();
@@ -88,12 +95,40 @@ void Context::NoteKernelError(const std::string& what) {
   }
 }
 
-void Context::Die(cudaError_t code) {
-  dead = code;
-  queue.Abandon();
+void Context::Die(cudaError_t code, int device) {
+  dead[device] = code;
+  queue.Abandon(device);
 }
 
-void Context::Execute(const Work& work) {
+cudaError_t Context::Dead() const {
+  const auto found = dead.find(current_device);
+  return found == dead.end() ? cudaSuccess : found->second;
+}
+
+void Context::LetOthersIn() {
+  lock.unlock();
+  std::this_thread::sleep_for(std::chrono::microseconds(50));
+  lock.lock();
+}
+
+template <typename Run>
+cudaError_t Context::Wait(Run run) {
+  for (bool done = false; !done;) {
+    if (queue.AnyReady()) {
+      memory.Open();
+      done = run();
+      memory.Close();
+    } else {
+      done = run();
+    }
+    if (done) break;
+    LetOthersIn();
+  }
+  return Dead();
+}
+
+void Context::Execute(const Ticket& ticket) {
+  const Work& work = ticket.work;
   // A host function is host code: device memory is out of its reach.
   const bool is_host = work.kind == Work::Kind::kHostFunction;
   if (is_host) memory.Close();
@@ -114,37 +149,34 @@ void Context::Execute(const Work& work) {
     }
   } catch (const Fault& fault) {
     NoteKernelError(Text(work.name, ": ", fault.what()));
-    Die(fault.code());
+    Die(fault.code(), ticket.device);
   } catch (const std::exception& error) {
     NoteKernelError(Text(work.name, ": ", error.what()));
-    Die(cudaErrorLaunchFailure);
+    Die(cudaErrorLaunchFailure, ticket.device);
   }
   running_work = false;
   if (is_host) memory.Open();
 }
 
 cudaError_t Context::WaitFor(const TicketPtr& ticket) {
-  if (ticket == nullptr || ticket->done) return dead;
-  memory.Open();
-  queue.RunUntil(ticket);
-  memory.Close();
-  return dead;
+  if (ticket == nullptr || ticket->done) return Dead();
+  return Wait([&] { return queue.RunUntil(ticket); });
 }
 
 cudaError_t Context::WaitForAll() {
-  if (queue.Pending() == 0) return dead;
-  memory.Open();
-  queue.RunAll(current_device);
-  memory.Close();
-  return dead;
+  if (queue.Pending() == 0) return Dead();
+  return Wait([&] { return queue.RunAll(current_device); });
 }
 
 cudaError_t Context::Progress() {
-  if (queue.Pending() == 0) return dead;
+  if (!queue.AnyReady()) {
+    if (queue.Pending() > 0) LetOthersIn();
+    return Dead();
+  }
   memory.Open();
   queue.RunSome();
   memory.Close();
-  return dead;
+  return Dead();
 }
 
 int Context::Due(std::vector<Injection>& injections,
@@ -171,14 +203,14 @@ cudaError_t Enter(Context& c, const char* name, Needs needs) {
   const auto due =
       static_cast<cudaError_t>(Context::Due(c.call_injections, name));
   if (due != cudaSuccess) {
-    if (IsFatal(due)) c.Die(due);
+    if (IsFatal(due)) c.Die(due, CurrentDevice());
     return c.Fail(due, Text(name, ": a failure that the test asked for"));
   }
   if (needs == Needs::kNothing) return cudaSuccess;
   if (c.settings.devices == 0) {
     return c.Fail(cudaErrorNoDevice, Text(name, ": there is no device"));
   }
-  return c.dead;
+  return c.Dead();
 }
 
 cudaError_t Leave(cudaError_t code) {
@@ -194,7 +226,8 @@ extern "C" {
 cudaError_t cudaPeekAtLastError(void) {
   using cuda_host::Context;
   std::lock_guard<std::recursive_mutex> hold(Context::Get().lock);
-  if (Context::Get().dead != cudaSuccess) return Context::Get().dead;
+  const cudaError_t dead = Context::Get().Dead();
+  if (dead != cudaSuccess) return dead;
   return cuda_host::last_error;
 }
 

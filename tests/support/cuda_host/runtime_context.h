@@ -3,7 +3,7 @@
 // Owns:    all of it: memory, handles, work, counters, settings.
 // Threads: any; each call holds the lock throughout. Work runs inside a call.
 // Errors:  a call that fails says why through Fail. Work that fails leaves its
-//          code in `dead`, which every later call returns.
+//          code in `dead`, which every later call of the device returns.
 // Flow:    cudaX -> Api("cudaX", ...) -> [Enter, the call's body, Leave]
 #ifndef MLA_TESTS_SUPPORT_CUDA_HOST_RUNTIME_CONTEXT_H_
 #define MLA_TESTS_SUPPORT_CUDA_HOST_RUNTIME_CONTEXT_H_
@@ -42,8 +42,11 @@ class Fault : public std::exception {
   std::string message_;
 };
 
+// CUDA_HOST_DEVICES in the environment, or 1.
+int DefaultDevices();
+
 struct Settings {
-  int devices = 1;
+  int devices = DefaultDevices();
   size_t memory_bytes = size_t{80} << 30;
   int capability_major = 9;
   bool check_arguments = true;
@@ -68,7 +71,7 @@ struct Context {
   KernelRegistry kernels;
   WorkQueue queue;
 
-  cudaError_t dead = cudaSuccess;
+  std::map<int, cudaError_t> dead;  // devices, and of what
   std::string message;
   std::string kernel_error;
   std::string gemm_error;
@@ -88,8 +91,10 @@ struct Context {
 
   // `code`, with what was wrong.
   cudaError_t Fail(cudaError_t code, std::string why);
-  // No context survives the code: all work is dropped, all calls fail.
-  void Die(cudaError_t code);
+  // The device does not survive the code: its work is dropped, its calls fail.
+  void Die(cudaError_t code, int device);
+  // Of the current device: what every call returns once it is dead.
+  cudaError_t Dead() const;
   void NoteKernelError(const std::string& what);
 
   // ---- streams: runtime_streams.cc
@@ -117,7 +122,13 @@ struct Context {
   static int Due(std::vector<Injection>& injections, std::string_view function);
 
  private:
-  void Execute(const Work& work);
+  void Execute(const Ticket& ticket);
+  // What is left waits for another thread's calls: a moment for those.
+  void LetOthersIn();
+  // Runs what `run` does until it says that all is done, and lets others make
+  // calls where there is nothing to run.
+  template <typename Run>
+  cudaError_t Wait(Run run);
 };
 
 // The device that this thread has set.

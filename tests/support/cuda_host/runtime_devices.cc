@@ -97,13 +97,20 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 
 cudaError_t cudaSetDevice(int device) {
-  return Api("cudaSetDevice", [&](Context& c) {
-    if (!cuda_host::IsDevice(c, device)) {
-      return NoSuchDevice(c, "cudaSetDevice", device);
-    }
-    cuda_host::CurrentDevice() = device;
-    return cudaSuccess;
-  });
+  // Also from a device that is dead.
+  return Api(
+      "cudaSetDevice",
+      [&](Context& c) {
+        if (c.settings.devices == 0) {
+          return c.Fail(cudaErrorNoDevice, "cudaSetDevice: there is no device");
+        }
+        if (!cuda_host::IsDevice(c, device)) {
+          return NoSuchDevice(c, "cudaSetDevice", device);
+        }
+        cuda_host::CurrentDevice() = device;
+        return c.Dead();
+      },
+      Needs::kNothing);
 }
 
 cudaError_t cudaGetDevice(int* device) {

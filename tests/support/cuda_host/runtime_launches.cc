@@ -121,7 +121,7 @@ cudaError_t Check(Context& c, const cudaLaunchConfig_t& config,
   const auto due =
       static_cast<cudaError_t>(Context::Due(c.launch_injections, name));
   if (due == cudaSuccess) return cudaSuccess;
-  if (IsFatal(due)) c.Die(due);
+  if (IsFatal(due)) c.Die(due, CurrentDevice());
   return c.Fail(due, Text(name, ": a failure that the test asked for"));
 }
 

@@ -186,7 +186,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
     cudaError_t code = cudaSuccess;
     CUstream_st* s = ResolveToWait(c, stream, "cudaStreamQuery", &code);
     if (s == nullptr) return code;
-    if (s->last == nullptr || s->last->done) return c.dead;
+    if (s->last == nullptr || s->last->done) return c.Dead();
     code = c.Progress();
     if (code != cudaSuccess) return code;
     return s->last->done ? cudaSuccess : cudaErrorNotReady;

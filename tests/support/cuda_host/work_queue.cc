@@ -44,13 +44,17 @@ void WorkQueue::MarkNeeded(Ticket* ticket, uint64_t mark) {
 bool WorkQueue::RunOne(uint64_t mark) {
   std::vector<size_t> choices;
   for (size_t i = 0; i < ready_.size(); ++i) {
-    if (mark == 0 || ready_[i]->mark == mark) choices.push_back(i);
+    Ticket* t = ready_[i];
+    if (mark != 0 && t->mark != mark) continue;
+    if (!IsReady(*t)) continue;
+    choices.push_back(i);
   }
   if (choices.empty()) return false;
   const size_t at = choices[random_() % choices.size()];
   const TicketPtr ticket = pending_.at(ready_[at]->id);
   ready_.erase(ready_.begin() + at);
-  executor_(ticket->work);
+  IsReady(*ticket);  // and this one it is
+  executor_(*ticket);
   if (!ticket->done) Finish(ticket.get());  // else it was abandoned
   return true;
 }
@@ -67,8 +71,8 @@ void WorkQueue::Finish(Ticket* ticket) {
   pending_.erase(ticket->id);
 }
 
-void WorkQueue::RunUntil(const TicketPtr& ticket) {
-  if (ticket == nullptr || ticket->done) return;
+bool WorkQueue::RunUntil(const TicketPtr& ticket) {
+  if (ticket == nullptr || ticket->done) return true;
   uint64_t mark = 0;
   if (random_() % 2 == 0) {
     mark = next_mark_++;
@@ -76,15 +80,23 @@ void WorkQueue::RunUntil(const TicketPtr& ticket) {
   }
   while (!ticket->done && RunOne(mark)) {
   }
+  return ticket->done;
 }
 
-void WorkQueue::RunAll(int device) {
+bool WorkQueue::RunAll(int device) {
   std::vector<TicketPtr> all;
   for (const auto& [id, ticket] : pending_) {
     if (ticket->device == device) all.push_back(ticket);
   }
   std::shuffle(all.begin(), all.end(), random_);
-  for (const TicketPtr& ticket : all) RunUntil(ticket);
+  bool done = true;
+  for (const TicketPtr& ticket : all) done = RunUntil(ticket) && done;
+  return done;
+}
+
+bool WorkQueue::AnyReady() const {
+  return std::any_of(ready_.begin(), ready_.end(),
+                     [](const Ticket* t) { return IsReady(*t); });
 }
 
 void WorkQueue::RunSome() {
@@ -101,6 +113,26 @@ void WorkQueue::Abandon() {
   }
   pending_.clear();
   ready_.clear();
+}
+
+void WorkQueue::Abandon(int device) {
+  std::vector<TicketPtr> dropped;
+  for (const auto& [id, ticket] : pending_) {
+    if (ticket->device == device) dropped.push_back(ticket);
+  }
+  for (const TicketPtr& ticket : dropped) {
+    ready_.erase(std::remove(ready_.begin(), ready_.end(), ticket.get()),
+                 ready_.end());
+  }
+  for (const TicketPtr& ticket : dropped) ticket->done = true;
+  for (const TicketPtr& ticket : dropped) {
+    for (const TicketPtr& other : ticket->after) {
+      std::erase(other->before, ticket.get());
+    }
+    // Other devices' work that came after it may run.
+    std::erase_if(ticket->before, [](Ticket* next) { return next->done; });
+    Finish(ticket.get());
+  }
 }
 
 }  // namespace cuda_host

@@ -26,6 +26,7 @@ struct Work {
     kMatmul,
     kCopy,
     kFill,
+    kCollective,
     kHostFunction,
     kAllocate,
     kFree
@@ -34,6 +35,9 @@ struct Work {
   std::string name;                // for messages
   const void* function = nullptr;  // of a kernel
   std::function<void()> run;       // may be null; may run many times (graphs)
+  // Of a collective: whether the other ranks have come, too. Asked when all
+  // work before it has run, with the ticket's id, as often as one waits.
+  std::function<bool(uint64_t ticket)> ready;
 };
 
 // A mere point in a stream.
@@ -61,22 +65,29 @@ using TicketPtr = std::shared_ptr<Ticket>;
 
 class WorkQueue {
  public:
-  using Executor = std::function<void(const Work&)>;
+  using Executor = std::function<void(const Ticket&)>;
   explicit WorkQueue(Executor executor) : executor_(std::move(executor)) {}
 
   // Work to run after all of `after`, nulls among them ignored.
   TicketPtr Add(Work work, int device, std::vector<TicketPtr> after);
-  void RunUntil(const TicketPtr& ticket);
-  void RunAll(int device);
+  // False if what is left waits for what is not there yet.
+  bool RunUntil(const TicketPtr& ticket);
+  bool RunAll(int device);
+  // Whether there is something to run that waits for nothing.
+  bool AnyReady() const;
   // A little of what is ready, as time would pass.
   void RunSome();
-  // All that has not run is taken as done.
+  // All that has not run is taken as done; or all of one device.
   void Abandon();
+  void Abandon(int device);
 
   void SetSeed(uint64_t seed) { random_.seed(seed); }
   int64_t Pending() const { return static_cast<int64_t>(pending_.size()); }
 
  private:
+  static bool IsReady(const Ticket& ticket) {
+    return !ticket.work.ready || ticket.work.ready(ticket.id);
+  }
   // Of the ready work, those with this mark; 0: any.
   bool RunOne(uint64_t mark);
   void Finish(Ticket* ticket);

@@ -21,6 +21,7 @@ inline void ResetDevice() {
 }
 inline void SetHostAccessTrap(bool) {}
 inline void SetCapability(int) {}
+inline void SetDeviceCount(int) {}
 
 inline std::string LastMessage() {
   return cudaGetErrorString(cudaPeekAtLastError());

@@ -1,0 +1,12 @@
+// In place of nccl_ranks.cc where the program is built without NCCL.
+#include "runtime/cuda/ranks.h"
+
+namespace mla::runtime {
+
+absl::StatusOr<std::shared_ptr<CudaRanks>> CudaRanks::Create(int) {
+  return absl::UnimplementedError(
+      "tensor parallelism over GPUs: this program was built without NCCL; "
+      "build it where nccl.h and libnccl are");
+}
+
+}  // namespace mla::runtime
