@@ -1,5 +1,5 @@
-// NewCudaBackends: GPUs, each a rank. Weights and the cache are in their memory,
-// activations are float32, products are of bf16 operands.
+// NewCudaBackends: GPUs, each a rank. Weights and the cache are in their own
+// memory, activations are float32, products are of bf16 operands.
 // Errors:  UNAVAILABLE, with the reason, where there are not so many GPUs to
 //          use; FAILED_PRECONDITION where they are not of one kind, or the
 //          build has no NCCL for several; UNIMPLEMENTED from a build without
