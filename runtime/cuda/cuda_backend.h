@@ -1,7 +1,9 @@
-// NewCudaBackends: GPUs, each a rank. Weights and the cache are in its memory,
-// activations are float32, products are of bf16 operands. Errors:  UNAVAILABLE,
-// with the reason, where there is no GPU to use;
-//          UNIMPLEMENTED from a build without CUDA.
+// NewCudaBackends: GPUs, each a rank. Weights and the cache are in their own
+// memory, activations are float32, products are of bf16 operands.
+// Errors:  UNAVAILABLE, with the reason, where there are not so many GPUs to
+//          use; FAILED_PRECONDITION where they are not of one kind, or the
+//          build has no NCCL for several; UNIMPLEMENTED from a build without
+//          CUDA.
 #ifndef MLA_RUNTIME_CUDA_CUDA_BACKEND_H_
 #define MLA_RUNTIME_CUDA_CUDA_BACKEND_H_
 

@@ -4,9 +4,9 @@
 namespace mla::runtime {
 
 absl::StatusOr<std::shared_ptr<CudaRanks>> CudaRanks::Create(int) {
-  return absl::UnimplementedError(
-      "tensor parallelism over GPUs: this program was built without NCCL; "
-      "build it where nccl.h and libnccl are");
+  return absl::FailedPreconditionError(
+      "--tensor-parallel over GPUs needs NCCL, and this program was built "
+      "without; build it where nccl.h and libnccl are");
 }
 
 }  // namespace mla::runtime

@@ -22,7 +22,8 @@ namespace mla::runtime {
 
 class CudaRanks {
  public:
-  // The first `count` GPUs. UNIMPLEMENTED from a build without NCCL.
+  // The first `count` GPUs. FAILED_PRECONDITION from a build without NCCL,
+  // UNAVAILABLE where NCCL cannot connect them.
   static absl::StatusOr<std::shared_ptr<CudaRanks>> Create(int count);
   virtual ~CudaRanks() = default;
 

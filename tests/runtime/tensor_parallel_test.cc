@@ -241,8 +241,24 @@ TEST(TensorParallel, TokensAreTheSameAloneAndInAnyMix) {
   mla::testing::ExpectSameTokensAloneAndInAnyMix(*model);
 }
 
-// Two ranks, of which one fails as a device does: from one step on it computes
-// nothing any more, nor says so before the step's end.
+// Fails within a step, and does not come to meet the others any more.
+class FailsInAStep : public mla::testing::FailingBackend {
+ public:
+  FailsInAStep(std::unique_ptr<Backend> real, int sums_left)
+      : FailingBackend(std::move(real),
+                       std::make_shared<std::atomic<int>>(1 << 30)),
+        sums_left_(sums_left) {}
+  void AllReduce(Rows x) override {
+    if (sums_left_-- == 0) Fail();
+    FailingBackend::AllReduce(x);
+  }
+
+ private:
+  int sums_left_;
+};
+
+// Two ranks, of which one fails as a device does: it computes nothing any more,
+// nor says so before the step's end.
 TEST(TensorParallel, ARankThatFailsEndsEverything) {
   const auto paths = GoldenModels({"qwen2"});
   const auto checkpoint = Checkpoint::Open(paths[0]);
@@ -256,8 +272,8 @@ TEST(TensorParallel, ARankThatFailsEndsEverything) {
       backends.push_back(
           NewCpuBackend(kernels::Isa::kPortable, 1, {rank, 2}, ranks));
     }
-    backends[failing] = std::make_unique<mla::testing::FailingBackend>(
-        std::move(backends[failing]), std::make_shared<std::atomic<int>>(7));
+    backends[failing] =
+        std::make_unique<FailsInAStep>(std::move(backends[failing]), 27);
     auto model = ParallelModel::Load(loaded->config, WeightReader(**checkpoint),
                                      std::move(backends),
                                      loaded->model->options(), [](double) {});

@@ -22,10 +22,13 @@ class FailingBackend : public runtime::Backend {
       : real_(std::move(real)), steps_left_(std::move(steps_left)) {}
 
   Rows Read(Rows x) override {
-    if (steps_left_->fetch_sub(1) <= 0 && status_.ok()) {
+    if (steps_left_->fetch_sub(1) <= 0) Fail();
+    return real_->Read(x);
+  }
+  void Fail() {
+    if (status_.ok()) {
       status_ = absl::InternalError("unspecified launch failure");
     }
-    return real_->Read(x);
   }
   absl::Status status() const override {
     return status_.ok() ? real_->status() : status_;

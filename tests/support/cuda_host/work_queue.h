@@ -75,7 +75,7 @@ class WorkQueue {
   bool RunAll(int device);
   // Whether there is something to run that waits for nothing.
   bool AnyReady() const;
-  // A little of what is ready, as time would pass.
+  // A little of what is ready, or more, as time would pass.
   void RunSome();
   // All that has not run is taken as done; or all of one device.
   void Abandon();
