@@ -66,7 +66,8 @@ def test_heads_of_a_latent_as_wide_as_deepseeks(tmp_path, monkeypatch):
     assert all(check["passed"] for check in checks)
 
 
-@pytest.mark.parametrize("name", ["mla", "mla_moe_v3", "mtla_3", "lrkv", "gqa", "mlra_4"])
+@pytest.mark.parametrize("name", ["mla", "gqa", "mlra_4"] + (
+    ["mla_moe_v3", "mtla_3", "lrkv"] if os.environ.get("MLA_SOAK") else []))
 def test_two_gpus_are_the_oracles(name, tmp_path):
     divided(name, 2).save(tmp_path)
     verify = subprocess.run(

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <utility>
@@ -49,14 +50,14 @@ class TensorParallelCuda : public ::testing::Test {
 };
 
 TEST_F(TensorParallelCuda, FamiliesStayWithinTheirRounding) {
-  const std::vector<std::pair<std::string, int>> settings = {
-      {"qwen2", 2},
-      {"qwen2", 4},
-      {"mixtral", 2},
-      {"deepseek_v2_lite", 2},
-      {"minicpm3", 4},
-      {"longcat_flash", 2},
-      {"deepseek_v32_sparse", 2}};
+  std::vector<std::pair<std::string, int>> settings = {
+      {"qwen2", 4}, {"mixtral", 2}, {"deepseek_v2_lite", 2}};
+  if (std::getenv("MLA_SOAK") != nullptr) {
+    settings.insert(settings.end(), {{"qwen2", 2},
+                                     {"minicpm3", 4},
+                                     {"longcat_flash", 2},
+                                     {"deepseek_v32_sparse", 2}});
+  }
   for (const auto& [name, ranks] : settings) {
     for (const std::string& path : GoldenModels({name})) {
       SCOPED_TRACE(path + " on " + std::to_string(ranks));
