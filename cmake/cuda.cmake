@@ -4,7 +4,7 @@ set(MLA_CUDA OFF CACHE BOOL "Build the CUDA backend: needs nvcc, cudart and cuBL
 set(MLA_CUDA_ROOT /usr/local/cuda CACHE PATH "Toolkit: bin/nvcc, include, lib or lib64")
 set(MLA_CUDA_ARCHITECTURES 80 90a 100 120 CACHE STRING "As nvcc's sm_..; 80-virtual: PTX, which drivers compile")
 
-set(MLA_CUDA_LAUNCHERS attention.cu cache.cu moe.cu rows.cu)
+set(MLA_CUDA_LAUNCHERS attention.cu cache.cu moe.cu rows.cu sample.cu)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MLA_ROOT)
 list(TRANSFORM MLA_CUDA_LAUNCHERS PREPEND ${MLA_ROOT}/kernels/cuda/launch/)
 set(MLA_CUDA_BACKEND attention.cc attention_plans.cc built_rows.cc cuda_backend.cc device.cc experts.cc gemm.cc

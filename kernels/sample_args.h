@@ -7,6 +7,7 @@
 //   2. bias is added; then, of a token that was seen, x / repetition_penalty
 //      where x > 0, else x * repetition_penalty (CTRL, 1909.05858); and of one
 //      that was generated n > 0 times, less presence + n * frequency penalty.
+//      A NaN that comes of it is -inf.
 //   3. the likeliest token, the lowest id of equals. If its logit is not
 //      finite, none is drawn. At temperature 0 it is drawn.
 //   4. p = e^((x - max) / temperature), 0 where that is below e^-30 or min_p.
@@ -32,6 +33,7 @@ struct LogitChange {
   float bias = 0.0f;  // -inf: not to be drawn
   // How often it was generated; 0 if it is in the prompt only.
   int32_t count = kUnseen;
+  float logit = 0.0f;  // scratch: what it was
 };
 
 // Of one row.

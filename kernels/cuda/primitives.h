@@ -49,8 +49,11 @@ MLA_DEVICE int Shuffle(int v, int lane) {
 }
 MLA_DEVICE uint32_t Ballot(bool v) { return __ballot_sync(0xffffffffu, v); }
 
-// Of int: the value before. In global or shared memory.
+// The value before. In global or shared memory.
 MLA_DEVICE int AtomicAdd(int* p, int v) { return atomicAdd(p, v); }
+MLA_DEVICE uint64_t AtomicAdd(uint64_t* p, uint64_t v) {
+  return atomicAdd(reinterpret_cast<unsigned long long*>(p), v);
+}
 
 // ---- asynchronous copies of 16 bytes into shared memory
 

@@ -11,7 +11,7 @@ from attention_mutants_test import ROOT, copy_with
 # name: (test, launchers, (file, what is there, what is put there instead)). Those of
 # ALWAYS are tried in every run, all where MLA_SOAK is set.
 ALWAYS = {"experts' rows are not waited for", "the row of the next block is gathered",
-          "an equal score taken twice"}
+          "an equal score taken twice", "all equals of the last that top_k keeps"}
 MUTANTS = {
     "no barrier before experts' rows are read": (
         "expert_gemm_test", "moe",
@@ -53,13 +53,31 @@ MUTANTS = {
         ("cuda/time_merge.cuh", "is_sum && from % stride != 0 ?", "false ?")),
     "an equal score taken twice": (
         "select_kernel_test", "cache",
-        ("cuda/select.cuh", "own_equal += rank == threshold ? 1 : 0;",
-         "own_equal += rank >= threshold ? 1 : 0;")),
+        ("cuda/radix_select.cuh", "own_equal += r == threshold ? 1 : 0;",
+         "own_equal += r >= threshold ? 1 : 0;")),
     "no barrier before the histogram is read": (
         "select_kernel_test", "cache",
-        ("cuda/select.cuh",
-         "      AtomicAdd(histogram + digit * 32 + lane, 1);\n    }\n    SyncBlock();\n",
-         "      AtomicAdd(histogram + digit * 32 + lane, 1);\n    }\n")),
+        ("cuda/radix_select.cuh",
+         "      AtomicAdd(histogram + digit * 32 + lane, weight(i));\n    }\n    SyncBlock();\n",
+         "      AtomicAdd(histogram + digit * 32 + lane, weight(i));\n    }\n")),
+    "no barrier before a changed logit is looked for": (
+        "sample_kernel_test", "sample",
+        ("cuda/sample.cuh", "  SyncBlock();\n  if (threadIdx.x == 0 && newest >= 0", "  if (threadIdx.x == 0 && newest >= 0")),
+    "no barrier before the likeliest is looked for": (
+        "sample_kernel_test", "sample",
+        ("cuda/sample.cuh", "logits[newest] = Changed(draw, s->newest_logit, 0.0f, 1);\n  }\n  SyncBlock();\n",
+         "logits[newest] = Changed(draw, s->newest_logit, 0.0f, 1);\n  }\n")),
+    "the newest token counted anew": (
+        "sample_kernel_test", "sample", ("cuda/sample.cuh", "(count > 0 ? count : 0) + 1", "1")),
+    "all equals of the last that top_k keeps": (
+        "sample_kernel_test", "sample", ("cuda/sample.cuh", "kept = {rank, equal};", "kept = {rank, INT_MAX};")),
+    "one token less than top_p": (
+        "sample_kernel_test", "sample", ("cuda/sample.cuh", "(rest + each - 1) / each", "rest / each")),
+    "the token before the one that is drawn": (
+        "sample_kernel_test", "sample", ("cuda/sample.cuh", "Ballot(so_far > target)", "Ballot(so_far + own > target)")),
+    "a logarithm of the sum of what was changed": (
+        "sample_kernel_test", "sample",
+        ("cuda/sample.cuh", "    if (changes[i].id == id) {", "    if (changes[i].id == id && i < 0) {")),
     "no barrier before the query is staged": (
         "select_kernel_test", "cache",
         ("cuda/index_scores.cuh", "        SyncBlock();  // all have done with what is staged\n", "")),

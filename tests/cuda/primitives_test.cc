@@ -118,6 +118,12 @@ TEST(Primitives, AtomicAddGivesTheValueBefore) {
   }
 }
 
+TEST(Primitives, AtomicAddOf64BitsCarries) {
+  uint64_t total = 0xffffffffu;
+  RunKernel(2, 64, 0, [&] { AtomicAdd(&total, uint64_t{0x100000001}); });
+  EXPECT_EQ(total, 0xffffffffu + 128 * uint64_t{0x100000001});
+}
+
 // ---- asynchronous copies
 
 struct alignas(16) Source {

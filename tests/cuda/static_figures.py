@@ -49,7 +49,7 @@ KERNELS = {
     "Combine<576,512,16>": dict(shared=0, threads=256, registers=64, scalar=True),
 }
 # The other kernels, which wait for memory: registers only, and no spills.
-OTHERS = [ROOT / "kernels/cuda/launch" / name for name in ("cache.cu", "moe.cu", "rows.cu")]
+OTHERS = [ROOT / "kernels/cuda/launch" / name for name in ("cache.cu", "moe.cu", "rows.cu", "sample.cu")]
 OTHERS_REGISTERS = 128
 EMPTY_REGISTERS = 16
 STACK = {"SinusoidsKernel"}  # the range reduction of sin and cos

@@ -28,7 +28,7 @@ while [ $# -gt 0 ]; do
 done
 
 kernel_tests=(attention_launch_test cache_kernels_test expert_gemm_test expert_layer_test fp8_rows_test moe_kernels_test
-  moe_route_test moe_sort_test row_independence_test row_kernels_test row_limits_test select_kernel_test
+  moe_route_test moe_sort_test row_independence_test row_kernels_test row_limits_test sample_kernel_test select_kernel_test
   time_merge_kernel_test write_rows_test)
 model_tests=(model_golden_cuda_test model_steps_cuda_test)
 

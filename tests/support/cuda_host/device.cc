@@ -165,7 +165,8 @@ uint32_t Ballot(bool v, Place at) {
   return lane.out;
 }
 
-int AtomicAdd(int* p, int v, Place at) {
+template <typename T>
+static T AtomicAddOf(T* p, T v, Place at) {
   {
     HiddenFromTsan hidden;
     Engine& engine = Engine::Get();
@@ -173,6 +174,11 @@ int AtomicAdd(int* p, int v, Place at) {
     ++engine.mutable_counters().atomics;
   }
   return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
+
+int AtomicAdd(int* p, int v, Place at) { return AtomicAddOf(p, v, at); }
+uint64_t AtomicAdd(uint64_t* p, uint64_t v, Place at) {
+  return AtomicAddOf(p, v, at);
 }
 
 void CopyAsync16(void* dst, const void* src, int bytes, Place at) {

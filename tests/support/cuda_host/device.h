@@ -93,6 +93,7 @@ int ShuffleXor(int v, int mask, Place at = Place::Here());
 int Shuffle(int v, int lane, Place at = Place::Here());
 uint32_t Ballot(bool v, Place at = Place::Here());
 int AtomicAdd(int* p, int v, Place at = Place::Here());
+uint64_t AtomicAdd(uint64_t* p, uint64_t v, Place at = Place::Here());
 
 // ---- asynchronous copies of 16 bytes into shared memory
 
