@@ -90,10 +90,26 @@ inline std::vector<SampleCase> SampleCases(int vocab, bool with_newest) {
         c.changes.back().bias = -std::numeric_limits<float>::infinity();
       }
     }
-    if (with_newest) {
-      // Among the changes, or not; counted, seen, unseen.
-      c.newest = i == 0 ? -1 : token();
+  }
+  // The newest token was counted before, only seen, or neither, or is not among
+  // the changes (-2); and another's logit is a little above what it comes to,
+  // or below.
+  for (int i = 0; i < 12 && with_newest && vocab > 1; ++i) {
+    const int count = i / 2 - 2;
+    SampleCase& c = add("newest " + std::to_string(i));
+    c.newest = token();
+    c.draw.temperature = i % 4 < 2 ? 0.0f : 0.01f;
+    c.draw.repetition_penalty = 1.05f;
+    c.draw.frequency_penalty = 0.5f;
+    c.draw.logprobs = 2;
+    c.logits[c.newest] = 20.0f;
+    c.logits[(c.newest + 1) % vocab] = 20.0f / 1.05f -
+                                       0.5f * (std::max(count, 0) + 1) +
+                                       (i % 2 == 0 ? 0.3f : -0.3f);
+    for (int other = 5; other < vocab && other < 40; ++other) {
+      c.changes.push_back({(c.newest + other) % vocab, 0.5f, 1});
     }
+    if (count > -2) c.changes.push_back({c.newest, 0.0f, count});
   }
   // What no model should give.
   SampleCase& nan = add("NaN");
@@ -115,6 +131,11 @@ inline std::vector<SampleCase> SampleCases(int vocab, bool with_newest) {
   SampleCase& same = add("all the same");
   same.logits.assign(vocab, -2.5f);
   same.draw.logprobs = 20;
+  for (int k : {1, 3}) {
+    SampleCase& few = add("all the same, top_k " + std::to_string(k));
+    few.logits.assign(vocab, 1.0f);
+    few.draw.top_k = k;
+  }
   SampleCase& zeros = add("zeros of both signs");
   for (int i = 0; i < vocab; ++i) zeros.logits[i] = i % 2 == 0 ? -0.0f : 0.0f;
   zeros.draw.top_p = 0.5f;
