@@ -2,7 +2,8 @@
 // The model's layer loop is written once against this; see runtime/model.cc.
 // Owns:    everything its New... functions return, until it is destroyed.
 // Threads: one at a time (loading, then the engine's).
-// Rows are in the backend's memory; only Logits is readable by the caller.
+// Rows are in the backend's memory; only what Read returns is readable by the
+// caller.
 #ifndef MLA_RUNTIME_BACKEND_H_
 #define MLA_RUNTIME_BACKEND_H_
 
@@ -152,12 +153,12 @@ class Backend {
   virtual int64_t BlockBytes() const = 0;
   virtual void CopyBlock(int32_t from, int32_t to) = 0;
 
-  // ---- one step; `batch` stays valid until its logits are read
+  // ---- one step; `batch` stays valid until Read or Sample returns
   virtual void BeginStep(const StepBatch& batch,
                          absl::Span<const Rope> ropes) = 0;
   // Asked before a step's first op by a caller whose ops, up to Read, are the
   // same for every batch of as many rows: true if the backend does them itself,
-  // as it saw them before, and only Read is left to call.
+  // as it saw them before, and only Read or Sample is left to call.
   virtual bool Replay() { return false; }
   virtual void Embed(const Matrix* table, float scale, Rows y) = 0;
   virtual void RmsNorm(Rows x, const float* w, float eps, Rows y) = 0;
@@ -195,6 +196,14 @@ class Backend {
   // Of one rank among several, which all call it: the sum of their x, in the
   // order of the ranks, the same bits on each.
   virtual void AllReduce(Rows /*x*/) {}
+  // Ends a step: draws its tokens from the logits, which are changed. By what
+  // it returns, Drawn asks for them.
+  virtual int64_t Sample(Rows logits) = 0;
+  // Waits for a step's draws. Valid until the next step but one ends.
+  virtual absl::Span<const kernels::Drawn> Drawn(int64_t step) = 0;
+  // Whether a step may begin before the draws of the one before are asked for,
+  // and take tokens from there (StepBatch::awaited).
+  virtual bool runs_ahead() const { return false; }
   // Waits for the step and returns rows that the caller may read, until the
   // next call.
   virtual Rows Read(Rows x) = 0;

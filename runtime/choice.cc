@@ -18,6 +18,15 @@ std::vector<int32_t> Enders(const StopConditions& stop,
   return ids;
 }
 
+TokenLogprobs Logprobs(const kernels::Drawn& drawn) {
+  TokenLogprobs logprobs;
+  logprobs.logprob = drawn.logprob;
+  for (int i = 0; i < drawn.num_top; ++i) {
+    logprobs.top.emplace_back(drawn.top_ids[i], drawn.top_logprobs[i]);
+  }
+  return logprobs;
+}
+
 }  // namespace
 
 Choice::Choice(const Request& request, int index, uint64_t seed,
@@ -33,6 +42,7 @@ Choice::Choice(const Request& request, int index, uint64_t seed,
   }
   sequence.tokens = request.prompt;
   sequence.prompt_tokens = static_cast<int>(request.prompt.size());
+  sequence.most_rows = sequence.prompt_tokens + request.stop.max_tokens - 1;
 }
 
 std::optional<Finish> Choice::FinishFor(int32_t id) const {
@@ -49,28 +59,31 @@ std::optional<Finish> Choice::FinishFor(int32_t id) const {
   return std::nullopt;
 }
 
-absl::StatusOr<TokenDelta> Choice::Next(absl::Span<float> logits) {
-  absl::StatusOr<Sampler::Token> token = sampler_.Draw(logits);
-  if (!token.ok()) return token.status();
-  sequence.tokens.push_back(token->id);
+kernels::Draw Choice::Ask(std::vector<kernels::LogitChange>& changes) {
+  return sampler_.Next(changes);
+}
+
+absl::StatusOr<TokenDelta> Choice::Take(const kernels::Drawn& drawn) {
+  const int32_t id = drawn.id;
+  if (id < 0) return absl::InternalError("the model's logits are not finite");
+  sequence.tokens[sequence.prompt_tokens + generated_++] = id;
+  sampler_.Note(id);
 
   TokenDelta delta;
   delta.index = index_;
-  delta.token_ids = {token->id};
-  if (request_.sampling.logprobs) {
-    delta.logprobs.push_back(std::move(token->logprobs));
-  }
-  delta.finish = FinishFor(token->id);
+  delta.token_ids = {id};
+  if (request_.sampling.logprobs) delta.logprobs.push_back(Logprobs(drawn));
+  delta.finish = FinishFor(id);
   if (detokenizer_) {
     // The token that ends the sequence is no part of the text.
     if (!delta.finish || delta.finish->reason == FinishReason::kLength) {
-      delta.text = stop_matcher_.Append(detokenizer_->Append(token->id));
-      delta.finish = FinishFor(token->id);
+      delta.text = stop_matcher_.Append(detokenizer_->Append(id));
+      delta.finish = FinishFor(id);
     }
     if (delta.finish) {
       delta.text += stop_matcher_.Append(detokenizer_->Finish());
       delta.text += stop_matcher_.Finish();
-      delta.finish = FinishFor(token->id);
+      delta.finish = FinishFor(id);
     }
   }
   finished_ = delta.finish.has_value();

@@ -27,11 +27,14 @@ class Choice {
   Choice(const Request& request, int index, uint64_t seed,
          absl::Span<const int32_t> eos_ids, const Tokenizer* tokenizer);
 
-  // Draws the next token. The delta's `finish` is set when it was the last.
-  absl::StatusOr<TokenDelta> Next(absl::Span<float> logits);
+  // How its next token is drawn, in a step that starts now.
+  kernels::Draw Ask(std::vector<kernels::LogitChange>& changes);
+  // The oldest token that is awaited. The delta's `finish` is set when it was
+  // the last. INTERNAL when no logit was finite.
+  absl::StatusOr<TokenDelta> Take(const kernels::Drawn& drawn);
 
   bool finished() const { return finished_; }
-  int generated() const { return sequence.size() - sequence.prompt_tokens; }
+  int generated() const { return generated_; }  // tokens that are known
 
   Sequence sequence;
   absl::Time last_token = absl::InfinitePast();
@@ -45,6 +48,7 @@ class Choice {
   Sampler sampler_;
   std::optional<Detokenizer> detokenizer_;
   StopMatcher stop_matcher_;
+  int generated_ = 0;
   bool finished_ = false;
 };
 

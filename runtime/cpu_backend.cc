@@ -13,6 +13,7 @@
 #include "kernels/cpu/gating.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/moe.h"
+#include "kernels/cpu/sample.h"
 #include "kernels/cpu/sparse_attention.h"
 #include "kernels/cpu/time_merge.h"
 #include "kernels/packed_matrix.h"
@@ -395,6 +396,19 @@ class CpuBackend : public Backend {
     if (ranks_ != nullptr) ranks_->Abandon(why);
   }
 
+  int64_t Sample(Rows logits) override {
+    drawn_.clear();
+    for (int i = 0; i < logits.rows; ++i) {
+      const kernels::Draw& draw = batch_->draws[i];
+      drawn_.push_back(
+          kernels::Sample(draw, batch_->changes.data() + draw.first_change,
+                          logits[i], logits.cols));
+    }
+    return 0;
+  }
+  absl::Span<const kernels::Drawn> Drawn(int64_t /*step*/) override {
+    return drawn_;
+  }
   Rows Read(Rows x) override { return x; }
   void CopyOut(const void* from, size_t bytes, void* to) override {
     std::memcpy(to, from, bytes);
@@ -456,6 +470,7 @@ class CpuBackend : public Backend {
   std::vector<std::byte> newest_rows_;  // of the layer written last
   std::vector<int32_t> selected_, chosen_;
   std::vector<float> chosen_weights_;
+  std::vector<kernels::Drawn> drawn_;
 };
 
 }  // namespace

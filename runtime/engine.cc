@@ -9,6 +9,7 @@
 #include <exception>
 #include <limits>
 #include <map>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -161,6 +162,14 @@ class Engine::Impl {
     Notification done;
   };
 
+  // Started, and not heard of.
+  struct StepUnderWay {
+    int64_t number = 0;             // for Drawn
+    std::vector<uint64_t> drawing;  // the order of each draw's sequence
+    int num_tokens = 0;
+    absl::Time begin, scheduled;
+  };
+
   // ---- any thread
 
   absl::Status Check(const Request& r) const {
@@ -212,6 +221,7 @@ class Engine::Impl {
       } catch (const std::exception& e) {
         // Out of memory, most likely. Whoever runs is lost; others wait on.
         spdlog::error("a step failed: {}", e.what());
+        under_way_.reset();
         FailRunning(absl::InternalError("the server failed to compute a step"));
       }
       PublishStats();
@@ -226,11 +236,12 @@ class Engine::Impl {
   void Fail(const absl::Status& cause) {
     const absl::Status failure = absl::UnavailableError(
         absl::StrCat("the device failed: ", cause.message()));
-    spdlog::error("{}", std::string(failure.message()));
     {
       MutexLock lock(&mu_);
+      if (!failure_.ok()) return;  // it was another step's, too
       failure_ = failure;
     }
+    spdlog::error("{}", std::string(failure.message()));
     EndAll(failure);
     options_.on_failure(failure);
   }
@@ -293,7 +304,7 @@ class Engine::Impl {
       s.long_prompt = s.prompt_tokens > loaded_.config.long_above();
       s.prefix_keys = i == 0 ? scheduler_.PrefixKeys(s)
                              : live.choices[0]->sequence.prefix_keys;
-      owners_[&s] = {&live, choice.get()};
+      owners_[s.order] = {&live, choice.get()};
       live.choices.push_back(std::move(choice));
     }
     live.unfinished = live.choices.size();
@@ -323,38 +334,66 @@ class Engine::Impl {
                       : "the deadline passed while tokens were generated"));
   }
 
+  // Starts a step, then hears what the one before has drawn: where the model
+  // runs ahead, the device has the next to do meanwhile.
   void Step() {
-    const absl::Time begin = absl::Now();
+    std::optional<StepUnderWay> next = Start();
+    Finish();
+    under_way_ = std::move(next);
+    if (!model_.runs_ahead() || live_.empty()) Finish();
+  }
+
+  std::optional<StepUnderWay> Start() {
+    StepUnderWay step;
+    step.begin = absl::Now();
     const StepPlan plan = scheduler_.Schedule();
     NoteAdmissions(plan);
-    if (plan.entries.empty()) return;
-    const StepBatch batch = PlanBatch(plan);
+    if (plan.entries.empty()) return std::nullopt;
+    StepBatch batch = PlanBatch(plan);
     std::vector<Sequence*> sampled;
     for (const ScheduledTokens& entry : plan.entries) {
       if (entry.samples()) sampled.push_back(entry.sequence);
     }
+    for (const Sequence* s : sampled) {
+      batch.draws.push_back(owners_[s->order].choice->Ask(batch.changes));
+      if (s->tokens.back() == kAwaited) batch.draws.back().newest = s->draw;
+      step.drawing.push_back(s->order);
+    }
+    step.num_tokens = plan.num_tokens;
+    step.scheduled = absl::Now();
+    step.number = model_.Start(batch);
+    // From here on as if it were done: what comes next, comes next on the
+    // device, too.
+    scheduler_.Commit(plan);
+    for (size_t i = 0; i < sampled.size(); ++i) {
+      sampled[i]->tokens.push_back(kAwaited);
+      sampled[i]->draw = static_cast<int>(i);
+    }
+    return step;
+  }
 
-    const absl::Time scheduled = absl::Now();
-    const Rows logits = model_.Forward(batch);
+  void Finish() {
+    if (!under_way_) return;
+    const StepUnderWay step = *std::exchange(under_way_, std::nullopt);
+    const absl::Span<const kernels::Drawn> drawn = model_.Drawn(step.number);
     if (const absl::Status status = model_.status(); !status.ok()) {
       return Fail(status);
     }
-    scheduler_.Commit(plan);
     const absl::Time computed = absl::Now();
-    for (size_t i = 0; i < sampled.size(); ++i) {
-      Sample(*sampled[i],
-             {logits[static_cast<int>(i)], static_cast<size_t>(logits.cols)});
+    for (size_t i = 0; i < step.drawing.size(); ++i) {
+      Take(step.drawing[i], drawn[i]);
     }
-    metrics_.step_tokens->Observe(plan.num_tokens);
-    metrics_.step_schedule_seconds->Observe(Seconds(scheduled - begin));
-    metrics_.step_forward_seconds->Observe(Seconds(computed - scheduled));
+    metrics_.step_tokens->Observe(step.num_tokens);
+    metrics_.step_schedule_seconds->Observe(
+        Seconds(step.scheduled - step.begin));
+    metrics_.step_forward_seconds->Observe(Seconds(computed - step.scheduled));
     metrics_.step_sample_seconds->Observe(Seconds(absl::Now() - computed));
   }
 
   void NoteAdmissions(const StepPlan& plan) {
     const absl::Time now = absl::Now();
     for (Sequence* s : plan.admitted) {
-      Live& live = *owners_[s].live;
+      Live& live = *owners_[s->order].live;
       metrics_.prefix_cache_queries_tokens->Increment(s->prompt_tokens);
       metrics_.prefix_cache_hits_tokens->Increment(s->cached_tokens);
       if (s != &live.choices[0]->sequence) continue;
@@ -365,18 +404,18 @@ class Engine::Impl {
       Dequeue(live);
     }
     for (Sequence* s : plan.preempted) {
-      ++owners_[s].live->preemptions;
+      ++owners_[s->order].live->preemptions;
       metrics_.preemptions->Increment();
     }
   }
 
-  void Sample(Sequence& sequence, absl::Span<float> logits) {
-    // An earlier sample of this step may have ended the request.
-    const auto owner = owners_.find(&sequence);
-    if (owner == owners_.end()) return;
+  void Take(uint64_t order, const kernels::Drawn& drawn) {
+    // The request may have ended since, or its last token been drawn before.
+    const auto owner = owners_.find(order);
+    if (owner == owners_.end() || owner->second.choice->finished()) return;
     Live& live = *owner->second.live;
     Choice& choice = *owner->second.choice;
-    absl::StatusOr<TokenDelta> delta = choice.Next(logits);
+    absl::StatusOr<TokenDelta> delta = choice.Take(drawn);
     if (!delta.ok()) {
       metrics_.corrupted_requests->Increment();
       End(live, delta.status());
@@ -399,7 +438,7 @@ class Engine::Impl {
     }
     choice.last_token = now;
     if (choice.finished()) {
-      scheduler_.Remove(&sequence);
+      scheduler_.Remove(&choice.sequence);
       --live.unfinished;
     }
     live.request.sink->OnTokens(*std::move(delta));
@@ -420,7 +459,7 @@ class Engine::Impl {
   void End(Live& live, const absl::Status& status) {
     for (const std::unique_ptr<Choice>& choice : live.choices) {
       scheduler_.Remove(&choice->sequence);
-      owners_.erase(&choice->sequence);
+      owners_.erase(choice->sequence.order);
     }
     if (live.started == absl::InfiniteFuture()) Dequeue(live);
     const Summary summary = Summarize(live);
@@ -503,7 +542,8 @@ class Engine::Impl {
   // Engine thread only.
   Scheduler scheduler_;
   std::map<uint64_t, std::unique_ptr<Live>> live_;  // by serial
-  absl::flat_hash_map<const Sequence*, Owner> owners_;
+  absl::flat_hash_map<uint64_t, Owner> owners_;     // by a sequence's order
+  std::optional<StepUnderWay> under_way_;
   uint64_t next_order_ = 0;
   std::random_device seeds_;
 

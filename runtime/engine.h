@@ -1,4 +1,6 @@
-// Engine runs requests: schedule -> forward -> sample -> emit, step by step.
+// Engine runs requests: schedule -> forward and sample -> emit, step by step.
+// Where the backend runs ahead, a step is scheduled and started before the
+// tokens of the one before are known: they are taken where they were drawn.
 //
 // Owns:    the engine thread, the scheduler, the block pool and the cache.
 // Threads: public calls from any thread; sinks are called from its own.

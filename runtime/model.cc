@@ -3,6 +3,8 @@
 // Tested by tests/runtime/model_golden_test.cc.
 #include "runtime/model.h"
 
+#include <algorithm>
+
 namespace mla::runtime {
 namespace {
 
@@ -38,6 +40,26 @@ void Tap(Backend& b, ActivationTap* tap, std::string_view name,
 }  // namespace
 
 Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
+  return backend_->Read(Compute(batch, tap));
+}
+
+int64_t Model::Start(const StepBatch& batch) {
+  const Rows logits = Compute(batch, nullptr);
+  if (lm_head_.w != nullptr) return backend_->Sample(logits);
+  backend_->Read(logits);
+  return 0;
+}
+
+bool Model::runs_ahead() const {
+  // Gates need all tokens' ids on the host.
+  return backend_->runs_ahead() &&
+         std::none_of(layers_.begin(), layers_.end(), [](const Layer& layer) {
+           return layer.attention.attention.gated != nullptr;
+         });
+}
+
+// Returns logits, which may not be there yet.
+Rows Model::Compute(const StepBatch& batch, ActivationTap* tap) {
   Backend& b = *backend_;
   const int rows = batch.num_tokens();
   const Rows x = Top(hidden_, rows);
@@ -46,11 +68,11 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   const int wanted = has_head ? static_cast<int>(batch.logit_rows.size()) : 0;
   const Rows logits = Top(logits_, wanted);
   b.BeginStep(batch, config_.ropes);
-  if (tap == nullptr && b.Replay()) return b.Read(logits);
+  if (tap == nullptr && b.Replay()) return logits;
   b.Embed(embedding_, config_.embedding_scale, x);
   Tap(b, tap, "model.embed_tokens", x);
   StepLayers(x, tap);
-  if (!has_head) return b.Read(logits);
+  if (!has_head) return logits;
 
   if (tap != nullptr) {
     const Rows normed = Top(normed_, rows);
@@ -61,7 +83,7 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
   b.Gather(x, batch.logit_rows, last);
   b.RmsNorm(last, logit_norm_, config_.norm_eps, last);
   b.Linear(last, lm_head_, logits);
-  return b.Read(logits);
+  return logits;
 }
 
 void Model::RunLayers(const StepBatch& batch, Rows x, ActivationTap* tap) {

@@ -98,6 +98,10 @@ class Model {
   // batch.logit_rows, [logit rows, vocab_size], valid until the next call; none
   // on ranks behind the first.
   Rows Forward(const StepBatch& batch, ActivationTap* tap = nullptr);
+  // As Forward, and draws tokens; what it returns is for Backend::Drawn.
+  int64_t Start(const StepBatch& batch);
+  // See Backend::runs_ahead.
+  bool runs_ahead() const;
   // All layers on the hidden states of a batch, in place; or of each only its
   // attention.
   void RunLayers(const StepBatch& batch, Rows x, ActivationTap* tap = nullptr);
@@ -113,6 +117,7 @@ class Model {
   Model() = default;
 
   void AllocateActivations();
+  Rows Compute(const StepBatch& batch, ActivationTap* tap);
   void StepLayers(Rows x, ActivationTap* tap);
   void StepAttention(const Layer& layer, Rows x, ActivationTap* tap);
   void Attention(const Layer& layer, Rows x, Rows y, ActivationTap* tap);

@@ -148,6 +148,23 @@ Rows ParallelModel::Forward(const StepBatch& batch, ActivationTap* tap) {
   return logits;
 }
 
+int64_t ParallelModel::Start(const StepBatch& batch) {
+  int64_t step = 0;
+  OnEveryRank([&](int rank) {
+    const int64_t started = models_[rank]->Start(batch);
+    if (rank == 0) step = started;
+  });
+  return step;
+}
+
+absl::Span<const kernels::Drawn> ParallelModel::Drawn(int64_t step) {
+  absl::Span<const kernels::Drawn> drawn;
+  OnEveryRank([&](int rank) {
+    if (rank == 0) drawn = models_[0]->backend().Drawn(step);
+  });
+  return drawn;
+}
+
 int64_t ParallelModel::DefaultCacheBytes() {
   std::vector<int64_t> bytes(ranks());
   OnEveryRank([&](int rank) {

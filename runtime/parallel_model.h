@@ -30,6 +30,9 @@ class ParallelModel {
 
   // As Model's. The tap sees the first rank, and what it changes, all follow.
   Rows Forward(const StepBatch& batch, ActivationTap* tap = nullptr);
+  int64_t Start(const StepBatch& batch);
+  absl::Span<const kernels::Drawn> Drawn(int64_t step);  // as Backend's
+  bool runs_ahead() const { return models_[0]->runs_ahead(); }
 
   // The cache, as Backend's. Bytes are of all ranks together.
   int64_t DefaultCacheBytes();

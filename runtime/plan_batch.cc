@@ -18,6 +18,11 @@ StepBatch PlanBatch(const StepPlan& plan) {
                      s.long_prompt});
     batch.tokens.insert(batch.tokens.end(), s.tokens.begin() + first,
                         s.tokens.begin() + end);
+    if (batch.tokens.back() == kAwaited) {
+      batch.awaited.resize(plan.num_tokens, -1);
+      batch.awaited[batch.num_tokens() - 1] = s.draw;
+      batch.tokens.back() = 0;
+    }
   };
   std::vector<int> last_row(plan.entries.size());
   for (const bool generated : {true, false}) {

@@ -1,8 +1,8 @@
-// Sampler draws one choice's next tokens from logits.
+// Sampler says how one choice's next tokens are drawn; Backend::Sample draws
+// them, as kernels/sample_args.h has it.
 // Threads: one.
 // The n-th draw depends on the seed, the choice's index and n only, so the
 // same seed gives the same tokens in any batch and after a preemption.
-// Errors:  INTERNAL when no logit is finite.
 #ifndef MLA_RUNTIME_SAMPLER_H_
 #define MLA_RUNTIME_SAMPLER_H_
 
@@ -10,10 +10,9 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "kernels/sample_args.h"
 #include "runtime/request.h"
-#include "runtime/token_sink.h"
 
 namespace mla::runtime {
 
@@ -24,24 +23,24 @@ class Sampler {
           absl::Span<const int32_t> prompt, int min_tokens,
           std::vector<int32_t> masked);
 
-  struct Token {
-    int32_t id = 0;
-    TokenLogprobs logprobs;  // filled when params.logprobs is set
-  };
-  // `logits` are scratch afterwards.
-  absl::StatusOr<Token> Draw(absl::Span<float> logits);
+  // The next draw, whose changes are added to `changes`.
+  kernels::Draw Next(std::vector<kernels::LogitChange>& changes);
+  // The oldest draw that was not noted yet gave this token. One draw at most
+  // may be ahead of that: it then says so by Draw::newest, which is the
+  // caller's to set.
+  void Note(int32_t id);
 
  private:
-  void Penalize(absl::Span<float> logits) const;
-  int32_t DrawFromDistribution(absl::Span<const float> logits, float top) const;
+  bool penalizes() const;
+  kernels::LogitChange& ChangeOf(int32_t id);
 
   const SamplingParams params_;
   const uint64_t stream_;  // of random numbers
   const int min_tokens_;
   const std::vector<int32_t> masked_;
   int drawn_ = 0;
-  // How often a token was generated; 0 for one that is in the prompt only.
-  absl::flat_hash_map<int32_t, int> counts_;
+  std::vector<kernels::LogitChange> changes_;
+  absl::flat_hash_map<int32_t, size_t> places_;  // among changes_, by id
 };
 
 }  // namespace mla::runtime

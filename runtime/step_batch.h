@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/sample_args.h"
 #include "kernels/views.h"
 
 namespace mla::runtime {
@@ -25,6 +26,12 @@ struct StepBatch {
   std::vector<StepSpan> generated;
   std::vector<StepSpan> prompt;
   std::vector<int> logit_rows;  // rows whose logits are wanted
+  // Of each row, where the step before drew its token, among that step's draws;
+  // -1: it is in `tokens`. Empty: all are.
+  std::vector<int32_t> awaited;
+  // How a token is drawn from the logits of each of logit_rows, if it is.
+  std::vector<kernels::Draw> draws;
+  std::vector<kernels::LogitChange> changes;  // of all of them
 
   int num_tokens() const { return static_cast<int>(tokens.size()); }
 };

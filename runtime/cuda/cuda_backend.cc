@@ -13,6 +13,7 @@
 #include "runtime/cuda/experts.h"
 #include "runtime/cuda/ranks.h"
 #include "runtime/cuda/recorder.h"
+#include "runtime/cuda/sampling.h"
 #include "runtime/part.h"
 #include "runtime/status_macros.h"
 
@@ -43,6 +44,7 @@ class CudaBackend : public Backend {
         attention_(device_, gemm_, arena_, options),
         experts_(device_),
         recorder_(device_),
+        sampling_(device_),
         narrow_(device_),
         newest_(device_),
         scores_(device_),
@@ -167,12 +169,14 @@ class CudaBackend : public Backend {
   void BeginStep(const StepBatch& batch,
                  absl::Span<const Rope> ropes) override {
     recorder_.Finish();  // of a step that was never read
-    device_.Synchronize();
     arena_.Reset();
     ropes_ = ropes;
     step_ = MakeCudaStep(batch, ropes, block_tokens_, arena_);
     attention_.BeginStep(step_, ropes);
+    shape_ = arena_.shape();  // what is sampled is no part of recorded work
+    sampling_.BeginStep(batch, arena_);
     arena_.Upload();
+    sampling_.FillAwaited(step_.tokens);
     gathered_ = false;
     max_tokens_ = static_cast<int>(RoundedUp(step_.end_position));
   }
@@ -181,9 +185,8 @@ class CudaBackend : public Backend {
     if (!options_.record || !step_.prompt.empty() || !attention_.repeatable()) {
       return false;
     }
-    std::vector<size_t> shape = arena_.shape();
-    shape.push_back(max_tokens_);
-    return recorder_.Begin(shape);
+    shape_.push_back(max_tokens_);
+    return recorder_.Begin(shape_);
   }
 
   void Embed(const Matrix* table, float scale, Rows y) override {
@@ -368,16 +371,28 @@ class CudaBackend : public Backend {
           "sum over ranks");
   }
 
+  int64_t Sample(Rows logits) override {
+    recorder_.Finish();
+    return sampling_.Sample(logits);
+  }
+  absl::Span<const kernels::Drawn> Drawn(int64_t step) override {
+    return sampling_.Drawn(step);
+  }
+  // Among several, all ranks would have to hear what the first has drawn.
+  bool runs_ahead() const override {
+    return options_.run_ahead && ranks_ == nullptr;
+  }
+
   Rows Read(Rows x) override {
+    recorder_.Finish();
     const size_t floats =
         x.rows == 0 ? 0 : (x.rows - 1) * x.stride + static_cast<size_t>(x.cols);
     auto* host = read_.Reserve<float>(RoundedUp(floats));
-    if (floats > 0 && device_.ok() && !recorder_.replays()) {
+    if (floats > 0 && device_.ok()) {
       Check(cudaMemcpyAsync(host, x.data, floats * sizeof(float),
                             cudaMemcpyDeviceToHost, stream()),
             "cudaMemcpyAsync of results");
     }
-    recorder_.Finish();
     device_.Synchronize();
     if (!device_.ok()) {  // rubbish, but there
       nothing_.resize(floats);
@@ -464,6 +479,7 @@ class CudaBackend : public Backend {
   CudaAttention attention_;
   CudaExperts experts_;
   Recorder recorder_;
+  CudaSampling sampling_;
 
   std::vector<std::unique_ptr<DeviceMatrix>> matrices_;
   std::vector<std::unique_ptr<DeviceUpProjection>> up_projections_;
@@ -478,6 +494,7 @@ class CudaBackend : public Backend {
 
   // The current step.
   CudaStep step_;
+  std::vector<size_t> shape_;
   absl::Span<const Rope> ropes_;
   bool gathered_ = false;  // rows are those whose logits are wanted
   int max_tokens_ = 0;     // past any position

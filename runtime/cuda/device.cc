@@ -112,21 +112,26 @@ void Device::Join(std::shared_ptr<CudaRanks> ranks, int rank) {
   rank_ = rank;
 }
 
-void Device::Synchronize() {
-  while (ranks_ != nullptr) {
-    const cudaError_t error = cudaStreamQuery(stream_);
-    if (error != cudaErrorNotReady) {
-      Check(error, "cudaStreamQuery");
-      return;
-    }
+template <typename Query>
+void Device::AwaitWithOthers(Query query) {
+  while (ranks_ != nullptr && query() == cudaErrorNotReady) {
     if (const absl::Status others = ranks_->Poll(rank_); !others.ok()) {
       Fail(others);
       ranks_->Abort(rank_);
-      break;
+      return;
     }
     std::this_thread::yield();
   }
+}
+
+void Device::Synchronize() {
+  AwaitWithOthers([this] { return cudaStreamQuery(stream_); });
   Check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
+}
+
+void Device::Wait(cudaEvent_t event) {
+  AwaitWithOthers([event] { return cudaEventQuery(event); });
+  Check(cudaEventSynchronize(event), "cudaEventSynchronize");
 }
 
 bool DeviceBuffer::Grow(size_t bytes) {
@@ -144,6 +149,24 @@ bool DeviceBuffer::Grow(size_t bytes) {
   bytes_ = bytes;
   return device_.Check(cudaMemsetAsync(data_, 0, bytes, device_.stream()),
                        "cudaMemsetAsync");
+}
+
+Event::~Event() {
+  if (event_ != nullptr) device_.Check(cudaEventDestroy(event_), "event");
+}
+
+void Event::Record() {
+  if (!device_.ok()) return;
+  if (event_ == nullptr &&
+      !device_.Check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming),
+                     "cudaEventCreate")) {
+    return;
+  }
+  device_.Check(cudaEventRecord(event_, device_.stream()), "cudaEventRecord");
+}
+
+void Event::Wait() {
+  if (event_ != nullptr) device_.Wait(event_);
 }
 
 PinnedBuffer::~PinnedBuffer() {

@@ -53,6 +53,8 @@ class Device {
   void Free(void* p);
   // Waits for all work. If another rank fails meanwhile, this one has, too.
   void Synchronize();
+  // Waits for what came before the event.
+  void Wait(cudaEvent_t event);
 
   // How often memory moved that recorded work may point to.
   int64_t generation() const { return generation_; }
@@ -60,6 +62,10 @@ class Device {
 
  private:
   Device() = default;
+
+  // While `query` says that the device is not ready, looks after other ranks.
+  template <typename Query>
+  void AwaitWithOthers(Query query);
 
   absl::Status status_;
   std::shared_ptr<CudaRanks> ranks_;  // null: it is the only one
@@ -98,6 +104,22 @@ class DeviceBuffer {
   Device& device_;
   void* data_ = nullptr;
   size_t bytes_ = 0;
+};
+
+// A place in the device's work, which can be waited for.
+class Event {
+ public:
+  explicit Event(Device& device) : device_(device) {}
+  ~Event();
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void Record();  // after all work so far
+  void Wait();    // nothing, if never recorded
+
+ private:
+  Device& device_;
+  cudaEvent_t event_ = nullptr;
 };
 
 // Memory of the host that the device copies from and to by itself.

@@ -15,6 +15,8 @@ struct CudaOptions {
   int thread_blocks = 0;
   // Record a step's work when its shape comes again, and replay it then.
   bool record = true;
+  // Begin a step before the tokens of the one before it have been read.
+  bool run_ahead = true;
 };
 
 }  // namespace mla::runtime

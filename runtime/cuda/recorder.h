@@ -24,7 +24,6 @@ class Recorder {
   // True if a step of that shape is recorded: Finish launches it. Else what is
   // called until Finish may be recorded.
   bool Begin(const std::vector<size_t>& shape);
-  bool replays() const { return mode_ == Mode::kReplay; }
   // Launches what was recorded, now or earlier, if something was.
   void Finish();
 

@@ -28,9 +28,9 @@ struct CudaSpans {
 struct CudaStep {
   const StepBatch* batch = nullptr;
   int rows = 0;
-  int end_position = 0;  // past every row's
+  int end_position = 0;       // past every row's
+  int32_t* tokens = nullptr;  // [rows]
   // [rows]: of each row's token...
-  const int32_t* tokens = nullptr;
   const int32_t* positions = nullptr;
   const int32_t* blocks = nullptr;  // ...its block, where its sequence's...
   const int32_t* tables = nullptr;  // ...block table begins in block_tables

@@ -21,9 +21,11 @@ namespace mla::runtime {
 
 class StepArena {
  public:
-  explicit StepArena(Device& device) : device_(device) {}
+  explicit StepArena(Device& device)
+      : device_(device), left_{Event(device), Event(device)} {}
 
-  // Forgets the arrays. REQUIRES: the device is done with them.
+  // Forgets the arrays, for the next step's. Waits until the device has read
+  // those of the step before this one: one step's may still be on their way.
   void Reset();
   // The device's copy of `values`, once uploaded. Their place is `capacity`
   // elements wide, if that is more.
@@ -48,10 +50,12 @@ class StepArena {
     std::byte* device = nullptr;
   };
   struct Chunk {
-    explicit Chunk(Device& d) : host(d), device(d) {}
-    PinnedBuffer host;
+    explicit Chunk(Device& d)
+        : host{PinnedBuffer(d), PinnedBuffer(d)}, device(d) {}
+    PinnedBuffer host[2];  // steps take turns: the device's copy is in order
     DeviceBuffer device;
-    Place begin;
+    std::byte* begin_host[2] = {};
+    std::byte* begin = nullptr;
     size_t bytes = 0;
     size_t used = 0;
     size_t uploaded = 0;
@@ -61,6 +65,8 @@ class StepArena {
   bool AddChunk(size_t bytes);
 
   Device& device_;
+  int turn_ = 0;
+  Event left_[2];  // a turn's arrays have been copied
   std::vector<std::unique_ptr<Chunk>> chunks_;
   std::vector<size_t> shape_;
 };

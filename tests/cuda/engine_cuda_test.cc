@@ -36,6 +36,67 @@ TEST_F(EngineCuda, TokensAreTheSameAloneAndInAnyMix) {
   EXPECT_GT(cuda_host::GetCounters().graph_launches, 0);
 }
 
+// Every way to ask for tokens, by a device that begins the next step before the
+// last one's are known, and by one that waits.
+TEST_F(EngineCuda, TokensAreTheSameWithAStepAheadAndWithout) {
+  struct Result {
+    std::vector<int32_t> ids;
+    std::vector<TokenLogprobs> logprobs;
+  };
+  std::vector<Result> found[2];
+  for (const bool ahead : {false, true}) {
+    cuda_host::ResetDevice();
+    const auto paths = mla::testing::GoldenModels({"minicpm3"});
+    ASSERT_FALSE(paths.empty());
+    const auto model = mla::testing::LoadOnHost(paths[0], true, 64, 1, ahead);
+    ASSERT_NE(model, nullptr);
+    EXPECT_EQ(model->model->runs_ahead(), ahead);
+    EngineFixture f(*model, 1024);
+    std::vector<Sink> sinks;
+    for (int i = 0; i < 9; ++i) {
+      Request r = f.MakeRequest(absl::StrCat("r", i), i, 10 + 3 * i, 12 + i);
+      SamplingParams& s = r.sampling;
+      s.temperature = i % 3 == 0 ? 0.0f : 1.2f;
+      s.seed = i;
+      s.logprobs = i;
+      if (i % 2 == 0) s.n = 2;
+      if (i == 1) s.top_k = 5;
+      if (i == 2) s.frequency_penalty = 2.0f;
+      if (i == 3) s.repetition_penalty = 1.5f;
+      if (i == 4) s.presence_penalty = 2.0f;
+      if (i == 5) s.min_p = 0.2f;
+      if (i == 6) r.stop.max_tokens = 1;
+      if (i >= 7) {  // ends early, one row later on the device
+        s.temperature = 0.0f;
+        for (int id = 0; id < model->config.vocab_size; id += 3) {
+          r.stop.stop_token_ids.push_back(id);
+        }
+        r.stop.min_tokens = i - 5;
+      }
+      sinks.push_back(f.Submit(std::move(r)));
+    }
+    for (const Sink& sink : sinks) {
+      ASSERT_TRUE(sink->Wait().ok());
+      for (int choice : {0, 1}) {
+        found[ahead].push_back({sink->ids(choice), sink->logprobs(choice)});
+      }
+    }
+    f.ExpectEmptyPool();
+    f.engine.reset();
+  }
+  for (size_t i = 0; i < found[0].size(); ++i) {
+    SCOPED_TRACE(i);
+    EXPECT_EQ(found[1][i].ids, found[0][i].ids);
+    ASSERT_EQ(found[1][i].logprobs.size(), found[0][i].logprobs.size());
+    for (size_t t = 0; t < found[0][i].logprobs.size(); ++t) {
+      EXPECT_EQ(found[1][i].logprobs[t].logprob,
+                found[0][i].logprobs[t].logprob);
+      EXPECT_EQ(found[1][i].logprobs[t].top, found[0][i].logprobs[t].top);
+    }
+  }
+  EXPECT_LT(found[1][2 * 7].ids.size(), 19u) << "was meant to end early";
+}
+
 TEST_F(EngineCuda, ACacheOfNoSizeTakesNineTenthsOfWhatIsFree) {
   cuda_host::SetDeviceMemory(size_t{128} << 20);
   const auto model = Load("minicpm3");

@@ -8,6 +8,9 @@
 #include <limits>
 #include <map>
 #include <numeric>
+#include <utility>
+
+#include "kernels/cpu/sample.h"
 
 namespace mla::runtime {
 namespace {
@@ -24,10 +27,23 @@ Sampler MakeSampler(const SamplingParams& params, uint64_t seed = 1,
   return Sampler(params, seed, 0, prompt, min_tokens, std::move(masked));
 }
 
+kernels::Drawn DrawFrom(Sampler& sampler, std::vector<float> logits) {
+  std::vector<kernels::LogitChange> changes(3);  // others' come first
+  const kernels::Draw draw = sampler.Next(changes);
+  EXPECT_EQ(draw.first_change, 3);
+  EXPECT_EQ(draw.first_change + draw.num_changes,
+            static_cast<int>(changes.size()));
+  const kernels::Drawn drawn =
+      kernels::Sample(draw, &changes[draw.first_change], logits.data(),
+                      static_cast<int>(logits.size()));
+  if (drawn.id >= 0) sampler.Note(drawn.id);
+  return drawn;
+}
+
 int32_t DrawOne(Sampler& sampler, std::vector<float> logits = Logits()) {
-  const auto token = sampler.Draw(absl::MakeSpan(logits));
-  EXPECT_TRUE(token.ok()) << token.status();
-  return token.ok() ? token->id : -1;
+  const int32_t id = DrawFrom(sampler, std::move(logits)).id;
+  EXPECT_GE(id, 0);
+  return id;
 }
 
 // The distribution by definition, in double.
@@ -136,6 +152,28 @@ TEST(Sampler, MaskedIdsAreNotDrawnBeforeMinTokens) {
   EXPECT_EQ(DrawOne(sampler), 1);
 }
 
+TEST(Sampler, AnIdHasOneChangeHoweverManyReasons) {
+  SamplingParams params;
+  params.logit_bias = {{3, 1.0f}, {5, 2.0f}, {3, 0.5f}};
+  params.repetition_penalty = 1.5f;
+  Sampler sampler = MakeSampler(params, 1, {3, 4, 4}, 1, {5, 6, 6});
+  sampler.Note(4);
+  for (const bool masks : {true, false}) {
+    std::vector<kernels::LogitChange> changes;
+    sampler.Next(changes);
+    std::map<int32_t, kernels::LogitChange> by_id;
+    for (const auto& change : changes) by_id[change.id] = change;
+    EXPECT_EQ(by_id.size(), changes.size());
+    EXPECT_EQ(by_id.size(), masks ? 4u : 3u);
+    EXPECT_EQ(by_id[3].bias, 1.5f);
+    EXPECT_EQ(by_id[3].count, 0);
+    EXPECT_EQ(by_id[4].count, 1);
+    EXPECT_EQ(by_id[5].bias, masks ? -kInf : 2.0f);
+    EXPECT_EQ(by_id[5].count, kernels::LogitChange::kUnseen);
+    EXPECT_EQ(by_id.contains(6) && by_id[6].bias == -kInf, masks);
+  }
+}
+
 TEST(Sampler, TheSameSeedGivesTheSameTokens) {
   SamplingParams params;
   std::vector<int32_t> a, b, c;
@@ -156,30 +194,25 @@ TEST(Sampler, LogprobsAreTheModelsOwn) {
   params.logprobs = 3;
   params.logit_bias = {{6, 100.0f}};
   Sampler sampler = MakeSampler(params);
-  std::vector<float> logits = Logits();
-  const auto token = sampler.Draw(absl::MakeSpan(logits));
-  ASSERT_TRUE(token.ok());
-  EXPECT_EQ(token->id, 6);
+  const kernels::Drawn drawn = DrawFrom(sampler, Logits());
+  EXPECT_EQ(drawn.id, 6);
   const std::vector<double> p = Softmax(Logits(), 1);
-  EXPECT_NEAR(token->logprobs.logprob, std::log(p[6]), 1e-5);
-  ASSERT_EQ(token->logprobs.top.size(), 3u);
-  EXPECT_EQ(token->logprobs.top[0].first, 1);
-  EXPECT_NEAR(token->logprobs.top[0].second, std::log(p[1]), 1e-5);
-  EXPECT_EQ(token->logprobs.top[1].first, 4);
-  EXPECT_EQ(token->logprobs.top[2].first, 2);
+  EXPECT_NEAR(drawn.logprob, std::log(p[6]), 1e-5);
+  ASSERT_EQ(drawn.num_top, 3);
+  EXPECT_EQ(drawn.top_ids[0], 1);
+  EXPECT_NEAR(drawn.top_logprobs[0], std::log(p[1]), 1e-5);
+  EXPECT_EQ(drawn.top_ids[1], 4);
+  EXPECT_EQ(drawn.top_ids[2], 2);
 }
 
-TEST(Sampler, NaNIsNeverDrawnAndNothingFiniteIsAnError) {
+TEST(Sampler, NaNIsNeverDrawnNorAnythingWhereNothingIsFinite) {
   SamplingParams params;
   Sampler sampler = MakeSampler(params);
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(DrawOne(sampler, {NAN, 1.0f, NAN, -kInf}), 1);
   }
-  std::vector<float> lost = {NAN, NAN, -kInf};
-  EXPECT_TRUE(absl::IsInternal(sampler.Draw(absl::MakeSpan(lost)).status()));
-  std::vector<float> infinite = {1.0f, kInf};
-  EXPECT_TRUE(
-      absl::IsInternal(sampler.Draw(absl::MakeSpan(infinite)).status()));
+  EXPECT_EQ(DrawFrom(sampler, {NAN, NAN, -kInf}).id, -1);
+  EXPECT_EQ(DrawFrom(sampler, {1.0f, kInf}).id, -1);
 }
 
 TEST(Sampler, ExtremeTemperaturesAreSafe) {

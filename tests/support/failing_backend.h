@@ -25,6 +25,11 @@ class FailingBackend : public runtime::Backend {
     if (steps_left_->fetch_sub(1) <= 0) Fail();
     return real_->Read(x);
   }
+  int64_t Sample(Rows logits) override { return real_->Sample(logits); }
+  absl::Span<const kernels::Drawn> Drawn(int64_t step) override {
+    if (steps_left_->fetch_sub(1) <= 0) Fail();
+    return real_->Drawn(step);
+  }
   void Fail() {
     if (status_.ok()) {
       status_ = absl::InternalError("unspecified launch failure");
