@@ -10,7 +10,7 @@ SCRIPT = ROOT / "tests/gpu/run.sh"
 BINARIES = pathlib.Path(os.environ["BINARIES"])
 # Whole models take minutes there and have tests of their own here.
 KERNELS = ["attention_launch", "cache_kernels", "expert_gemm", "expert_layer", "fp8_rows",
-           "moe_kernels", "moe_route", "moe_sort", "row_independence", "row_kernels", "row_limits",
+           "moe_kernels", "moe_route", "moe_sort", "row_independence", "row_kernels", "row_limits", "sample_kernel",
            "select_kernel", "time_merge_kernel", "write_rows"]
 
 

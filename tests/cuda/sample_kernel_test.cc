@@ -81,7 +81,7 @@ void ExpectSame(const Drawn& a, const Drawn& b) {
 TEST(SampleKernel, DrawsByDefinition) {
   int draws = 0, certain = 0;
   // Around what a warp and a block take at once.
-  for (const int vocab : {1, 2, 31, 33, 1024, 1500}) {
+  for (const int vocab : {1, 2, 33, 1025}) {
     const auto cases = mla::testing::SampleCases(vocab, true);
     const Result found = DrawAll(cases);
     for (size_t i = 0; i < cases.size(); ++i) {
