@@ -8,7 +8,7 @@ set(MLA_CUDA_LAUNCHERS attention.cu cache.cu moe.cu rows.cu sample.cu)
 cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MLA_ROOT)
 list(TRANSFORM MLA_CUDA_LAUNCHERS PREPEND ${MLA_ROOT}/kernels/cuda/launch/)
 set(MLA_CUDA_BACKEND attention.cc attention_plans.cc built_rows.cc cuda_backend.cc device.cc experts.cc gemm.cc
-  recorder.cc sampling.cc step.cc step_arena.cc weights.cc)
+  recorder.cc sampling.cc step.cc step_arena.cc weight_codes.cc weights.cc)
 list(TRANSFORM MLA_CUDA_BACKEND PREPEND ${MLA_ROOT}/runtime/cuda/)
 set(MLA_CUDA_NCCL ${MLA_ROOT}/runtime/cuda/nccl_ranks.cc)
 set(MLA_CUDA_NO_NCCL ${MLA_ROOT}/runtime/cuda/no_nccl.cc)

@@ -123,9 +123,7 @@ class Backend {
 
   // ---- loading
   // UNIMPLEMENTED if it cannot compute with weights of the type.
-  virtual absl::Status CheckWeights(kernels::DType /*dtype*/) const {
-    return absl::OkStatus();
-  }
+  virtual absl::Status CheckWeights(kernels::DType dtype) const = 0;
   virtual const Matrix* NewMatrix(kernels::DType dtype, int outputs, int inputs,
                                   const RowSource& rows) = 0;
   virtual const float* NewVector(absl::Span<const float> values) = 0;

@@ -105,6 +105,13 @@ class CpuBackend : public Backend {
     return absl::StrCat("cpu-", kernels::Name(cpu_.isa()));
   }
 
+  absl::Status CheckWeights(DType dtype) const override {
+    if (dtype == DType::kBF16 || dtype == DType::kF32) return absl::OkStatus();
+    return absl::UnimplementedError(
+        absl::StrCat("weights in ", kernels::Name(dtype), " on backend '",
+                     Name(), "': it has bf16 and f32"));
+  }
+
   const Matrix* NewMatrix(DType dtype, int outputs, int inputs,
                           const RowSource& rows) override {
     matrices_.push_back(

@@ -74,7 +74,8 @@ class ActivationTap {
 };
 
 struct ModelOptions {
-  kernels::DType weights_dtype = kernels::DType::kBF16;  // or kF32
+  // Or kF32, or kF8E4M3 where the backend has it.
+  kernels::DType weights_dtype = kernels::DType::kBF16;
   int max_step_tokens = 512;  // the most rows one Forward computes...
   int max_logit_rows = 64;    // ...and of how many it returns logits
 };

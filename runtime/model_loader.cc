@@ -38,7 +38,8 @@ class ModelLoader {
     ASSIGN_OR_RETURN(
         const WeightMatrix embedding,
         reader_.Matrix("model.embed_tokens.weight", vocab, hidden));
-    model_.embedding_ = Upload(dtype_, vocab, hidden, Source(embedding));
+    model_.embedding_ =
+        Upload(VocabularyType(), vocab, hidden, Source(embedding));
     ASSIGN_OR_RETURN(std::vector<float> norm,
                      reader_.Vector("model.norm.weight", hidden));
     model_.final_norm_ = backend_.NewVector(norm);
@@ -47,8 +48,10 @@ class ModelLoader {
     if (config_.rank.index == 0) {  // else the first rank has it
       model_.lm_head_.w = model_.embedding_;
       if (!config_.tied_embeddings) {
-        ASSIGN_OR_RETURN(model_.lm_head_.w,
-                         Single("lm_head.weight", vocab, hidden));
+        ASSIGN_OR_RETURN(const WeightMatrix head,
+                         reader_.Matrix("lm_head.weight", vocab, hidden));
+        model_.lm_head_.w =
+            Upload(VocabularyType(), vocab, hidden, Source(head));
       }
     }
     for (int i = 0; i < config_.num_layers; ++i) {
@@ -72,6 +75,12 @@ class ModelLoader {
         {OutputPart(gate, config_.rank), OutputPart(up, config_.rank)});
   }
 
+  // Embeddings and the output head stay bf16 where all else is eight bits, as
+  // in DeepSeek-V3 (2412.19437, section 3.3.1).
+  kernels::DType VocabularyType() const {
+    return dtype_ == kernels::DType::kF8E4M3 ? kernels::DType::kBF16 : dtype_;
+  }
+
   const Matrix* Upload(kernels::DType dtype, int outputs, int inputs,
                        const RowSource& rows) {
     return backend_.NewMatrix(dtype, outputs, inputs, rows);
@@ -79,13 +88,6 @@ class ModelLoader {
 
   const Matrix* Upload(const OutputBlock& block) {
     return Upload(dtype_, block.outputs, block.inputs, block.rows);
-  }
-
-  absl::StatusOr<const Matrix*> Single(const std::string& name, int outputs,
-                                       int inputs) {
-    ASSIGN_OR_RETURN(const WeightMatrix m,
-                     reader_.Matrix(name, outputs, inputs));
-    return Upload(dtype_, outputs, inputs, Source(m));
   }
 
   absl::StatusOr<const float*> Vector(const std::string& name, int size) {

@@ -12,7 +12,10 @@ using kernels::DType;
 
 using DTypes = std::map<std::string, DType>;
 
-const DTypes kWeightTypes = {{"bf16", DType::kBF16}, {"f32", DType::kF32}};
+const DTypes kWeightTypes = {{"bf16", DType::kBF16},
+                             {"f32", DType::kF32},
+                             {"fp8", DType::kF8E4M3},
+                             {"fp8_e4m3", DType::kF8E4M3}};
 const DTypes kRowTypes = {{"bf16", DType::kBF16},
                           {"f32", DType::kF32},
                           {"fp8", DType::kF8E4M3},
@@ -32,7 +35,9 @@ void AddDType(CLI::App& command, const std::string& flag, DType& dtype,
 
 void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
   AddDType(command, "--weights-dtype", options.model.weights_dtype,
-           kWeightTypes, "Weights in memory: bf16, or f32 for exact comparison",
+           kWeightTypes,
+           "Weights in memory: bf16; f32 for exact comparison; fp8 (a GPU's: "
+           "a byte each, what an fp8 checkpoint has)",
            "MLA_WEIGHTS_DTYPE", "Model");
   command
       .add_option("--backend", options.backend.name,

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/router_args.h"
+#include "kernels/row_format.h"
 #include "kernels/views.h"
 
 namespace mla::kernels::cuda {
@@ -56,19 +57,32 @@ struct SpreadArgs {
   int64_t stride = 0;  // elements, a multiple of 8
 };
 
-// y = x w^T for each tile's rows with its expert's weights; bf16 operands,
-// float32 sums, each over k in one fixed order whatever the tile.
+// y = x w^T + bias for each tile's rows with its expert's weights; bf16
+// operands, float32 sums, each over k in one fixed order whatever the tile.
+//
+// Weights are bf16 (w), or e4m3 codes with a scale for each 128 of a row,
+// RowFormatOf(k, kF8E4M3): those are widened, which is exact, and each 128's
+// products are summed before they are scaled (DeepSeek-V3, 2412.19437, section
+// 3.3.2), so that it is the codes' own values that are multiplied.
 struct ExpertGemmArgs {
   const uint16_t* x = nullptr;  // [sorted rows, stride], zeros behind k
   int64_t x_stride = 0;         // elements, a multiple of 8
   // [experts]: each [n, w_stride], zeros behind k
   const uint16_t* const* w = nullptr;
-  int64_t w_stride = 0;  // elements, a multiple of 8
+  int64_t w_stride = 0;                         // elements, a multiple of 8
+  const unsigned char* const* codes = nullptr;  // [experts], instead of w
+  RowFormat format;                             // of codes' rows
   int32_t n = 0;
   int32_t k = 0;
   const ExpertTile* tiles = nullptr;
-  int32_t num_tiles = 0;  // launched; those without rows return at once
-  float* y = nullptr;     // [sorted rows, n]
+  int32_t num_tiles = 0;   // launched; those without rows return at once
+  int32_t tile_rows = 16;  // the most that one has: 16 or 64
+  float* y = nullptr;      // [sorted rows, n]
+  // A layer without experts: its codes, which all `rows` are for; no tiles.
+  const unsigned char* only = nullptr;
+  int32_t rows = 0;
+  int64_t y_stride = 0;         // if not n
+  const float* bias = nullptr;  // [n], may be null
 };
 
 // sorted = bf16(silu(gate) * up) of x = [gate | up], zeros behind.

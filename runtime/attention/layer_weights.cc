@@ -212,6 +212,12 @@ absl::StatusOr<std::vector<float>> LayerWeights::ReadVector(
   return reader_.Vector(prefix_ + name, size);
 }
 
+const Matrix* LayerWeights::UploadWide(const OutputBlock& block) const {
+  const bool narrow = dtype_ == kernels::DType::kF8E4M3;
+  return backend_.NewMatrix(narrow ? kernels::DType::kBF16 : dtype_,
+                            block.outputs, block.inputs, block.rows);
+}
+
 LinearWeights LayerWeights::Upload(const OutputBlock& block) const {
   LinearWeights weights;
   weights.w =

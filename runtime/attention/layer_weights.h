@@ -87,6 +87,8 @@ class LayerWeights {
                                                 int size) const;
 
   LinearWeights Upload(const OutputBlock& block) const;
+  // Of what is no layer of its own: bf16 where others are codes.
+  const Matrix* UploadWide(const OutputBlock& block) const;
   // A norm's weight times `scale`.
   absl::StatusOr<const float*> UploadNorm(const std::string& name, int size,
                                           float scale = 1.0f) const;

@@ -231,9 +231,9 @@ absl::Status LoadGated(const LayerWeights& weights, const Names& names,
                    weights.Read("gate_b_proj", outputs, embedding));
   ASSIGN_OR_RETURN(const OutputBlock table,
                    weights.Read("gate_embedding", a.gate_tokens, embedding));
-  gated->up = weights.Upload(up).w;
-  gated->gate = weights.Upload(gate).w;
-  gated->table = weights.Upload(table).w;
+  gated->up = weights.UploadWide(up);
+  gated->gate = weights.UploadWide(gate);
+  gated->table = weights.UploadWide(table);
   ASSIGN_OR_RETURN(gated->norm,
                    weights.UploadNorm("kv_b_layernorm.weight", outputs));
   ASSIGN_OR_RETURN(gated->norm_bias,

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/cuda/launch/cache.h"
+#include "kernels/cuda/launch/moe.h"
 #include "kernels/cuda/launch/rows.h"
 #include "runtime/cuda/attention.h"
 #include "runtime/cuda/experts.h"
@@ -69,7 +70,9 @@ class CudaBackend : public Backend {
   // ---- loading
 
   absl::Status CheckWeights(DType dtype) const override {
-    if (dtype == DType::kBF16) return absl::OkStatus();
+    if (dtype == DType::kBF16 || dtype == DType::kF8E4M3) {
+      return absl::OkStatus();
+    }
     return absl::UnimplementedError(
         absl::StrCat("weights in ", kernels::Name(dtype), " on backend '",
                      kCudaBackendName, "': its products are of bf16"));
@@ -225,7 +228,7 @@ class CudaBackend : public Backend {
     args.inputs = w.inputs;
     auto* from = reinterpret_cast<std::byte*>(x.data);
     args.x.stride = static_cast<int64_t>(x.stride);
-    if (w.dtype == DType::kBF16) {
+    if (w.dtype != DType::kF32) {
       const size_t rows =
           x.rows + std::max(options_.generated_rows, options_.prompt_rows);
       auto* narrow = narrow_.Reserve<uint16_t>(rows * w.stride);
@@ -236,6 +239,10 @@ class CudaBackend : public Backend {
       from = reinterpret_cast<std::byte*>(narrow);
       args.x.stride = w.stride;
       args.inputs = w.stride;  // zeros behind the inputs in both
+    }
+    if (w.has_codes()) {
+      return LinearOfCodes(reinterpret_cast<const uint16_t*>(from), x.rows,
+                           weights, y);
     }
     const auto multiply = [&](int first, int end, int tile) {
       args.rows = tile;
@@ -413,6 +420,25 @@ class CudaBackend : public Backend {
   }
 
  private:
+  // Its sums' order is not a matter of the rows: nothing is padded.
+  void LinearOfCodes(const uint16_t* x, int rows, const LinearWeights& weights,
+                     Rows y) {
+    const DeviceMatrix& w = Of(weights.w);
+    cuda::ExpertGemmArgs args;
+    args.x = x;
+    args.x_stride = w.stride;
+    args.only = w.memory.data<unsigned char>();
+    args.format = w.format();
+    args.n = w.outputs;
+    args.k = w.inputs;
+    args.rows = rows;
+    args.tile_rows = cuda::ExpertTileRows(rows, 1);
+    args.y = y.data;
+    args.y_stride = static_cast<int64_t>(y.stride);
+    args.bias = weights.bias;
+    Check(cuda::LaunchExpertGemm(args, stream()), "product with codes");
+  }
+
   cudaStream_t stream() const { return device_.stream(); }
   void Check(cudaError_t error, const char* what) {
     device_.Check(error, what);

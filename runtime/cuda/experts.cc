@@ -33,11 +33,11 @@ CudaExperts::Pointers* CudaExperts::PointersOf(const ExpertWeights& w) {
   known = std::make_unique<Pointers>(device_);
   const auto fill = [&](const std::vector<const Matrix*>& matrices,
                         DeviceBuffer& to) {
-    std::vector<const uint16_t*> pointers;
+    std::vector<const void*> pointers;
     for (const Matrix* m : matrices) {
-      pointers.push_back(Of(m).memory.data<const uint16_t>());
+      pointers.push_back(Of(m).memory.data<const void>());
     }
-    auto* device = to.Reserve<const uint16_t*>(pointers.size());
+    auto* device = to.Reserve<const void*>(pointers.size());
     if (device == nullptr) return;
     device_.Synchronize();
     device_.Check(
@@ -71,8 +71,8 @@ void CudaExperts::Run(Rows x, const RoutingRows& routing,
   const DeviceMatrix& down = Of(w.down[0]);
   const int pairs = routing.rows * routing.top_k;
   const auto experts = static_cast<int32_t>(w.gate_up.size());
-  constexpr int kTile = kernels::cuda::kExpertTileRows;
-  const int tiles = kernels::cuda::MaxExpertTiles(pairs, experts, kTile);
+  const int tile_rows = kernels::cuda::ExpertTileRows(pairs, experts);
+  const int tiles = kernels::cuda::MaxExpertTiles(pairs, experts, tile_rows);
   auto* position = position_.Reserve<int32_t>(pairs);
   auto* tile = tiles_.Reserve<ExpertTile>(tiles);
   auto* sorted = sorted_.Reserve<uint16_t>(size_t(pairs) * gate_up.stride);
@@ -83,30 +83,40 @@ void CudaExperts::Run(Rows x, const RoutingRows& routing,
   if (!device_.ok()) return;
 
   device_.Check(kernels::cuda::LaunchSort({routing.experts, pairs, experts,
-                                           kTile, position, tile, tiles},
+                                           tile_rows, position, tile, tiles},
                                           stream),
                 "sort of experts' rows");
   device_.Check(
       kernels::cuda::LaunchSpread(
           {x, routing.top_k, position, sorted, gate_up.stride}, stream),
       "spread of experts' rows");
-  device_.Check(kernels::cuda::LaunchExpertGemm(
-                    {sorted, gate_up.stride,
-                     pointers->gate_up.data<const uint16_t*>(), gate_up.stride,
-                     gate_up.outputs, gate_up.inputs, tile, tiles, projected},
-                    stream),
-                "experts' gates");
+  kernels::cuda::ExpertGemmArgs gemm;
+  gemm.tiles = tile;
+  gemm.num_tiles = tiles;
+  gemm.tile_rows = tile_rows;
+  const auto multiply = [&](const uint16_t* from, const DeviceMatrix& shape,
+                            const DeviceBuffer& weights, float* to,
+                            const char* what) {
+    gemm.x = from;
+    gemm.x_stride = gemm.w_stride = shape.stride;
+    gemm.n = shape.outputs;
+    gemm.k = shape.inputs;
+    gemm.y = to;
+    if (shape.has_codes()) {
+      gemm.codes = weights.data<const unsigned char*>();
+      gemm.format = shape.format();
+    } else {
+      gemm.w = weights.data<const uint16_t*>();
+    }
+    device_.Check(kernels::cuda::LaunchExpertGemm(gemm, stream), what);
+  };
+  multiply(sorted, gate_up, pointers->gate_up, projected, "experts' gates");
   const Rows gates{projected, pairs, gate_up.outputs,
                    static_cast<size_t>(gate_up.outputs)};
   device_.Check(kernels::cuda::LaunchExpertActivate(
                     {gates, activated, down.stride}, stream),
                 "experts' activation");
-  device_.Check(
-      kernels::cuda::LaunchExpertGemm(
-          {activated, down.stride, pointers->down.data<const uint16_t*>(),
-           down.stride, down.outputs, down.inputs, tile, tiles, results},
-          stream),
-      "experts' outputs");
+  multiply(activated, down, pointers->down, results, "experts' outputs");
   device_.Check(kernels::cuda::LaunchExpertSum(
                     {w.adds_identities ? x : Rows{}, y, routing.top_k, position,
                      routing.weights, results},

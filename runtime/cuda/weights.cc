@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/cpu_count.h"
+#include "runtime/cuda/weight_codes.h"
 
 namespace mla::runtime {
 namespace {
@@ -20,10 +21,14 @@ constexpr int64_t kElementsPerThread = 1 << 18;
 // Rows [first, end), converted to `to`.
 void ConvertRows(const RowSource& rows, int first, int end,
                  const DeviceMatrix& m, std::byte* to) {
-  const size_t row_bytes = m.stride * kernels::SizeOf(m.dtype);
+  const size_t row_bytes = m.format().bytes;
   std::vector<float> row(m.inputs);
   for (int i = first; i < end; ++i, to += row_bytes) {
     rows(i, row.data());
+    if (m.has_codes()) {
+      EncodeWeightRow(m.format(), row, to);
+      continue;
+    }
     std::memset(to, 0, row_bytes);
     if (m.dtype == DType::kF32) {
       std::memcpy(to, row.data(), row.size() * sizeof(float));
@@ -39,7 +44,7 @@ void ConvertOnAllCores(const RowSource& rows, int first, int end,
   const int64_t elements = int64_t{end - first} * m.inputs;
   const int threads = static_cast<int>(std::clamp<int64_t>(
       elements / kElementsPerThread, 1, std::min(UsableCpus(), 64)));
-  const size_t row_bytes = m.stride * kernels::SizeOf(m.dtype);
+  const size_t row_bytes = m.format().bytes;
   const auto begin_of = [&](int t) {
     return first + static_cast<int>(int64_t{end - first} * t / threads);
   };
@@ -58,7 +63,7 @@ void ConvertOnAllCores(const RowSource& rows, int first, int end,
 
 void WeightUploader::Fill(const RowSource& rows, DeviceMatrix& m) {
   m.stride = PaddedTo8(m.inputs);
-  const size_t row_bytes = m.stride * kernels::SizeOf(m.dtype);
+  const size_t row_bytes = m.format().bytes;
   const int all = m.count * m.outputs;
   auto* to = m.memory.Reserve<std::byte>(all * row_bytes);
   if (to == nullptr || all == 0) return;

@@ -1,5 +1,6 @@
 // Weights in device memory: rows of bf16 or float32, zero-padded to whole
-// 16-byte pieces, as cuBLASLt and the kernels like them.
+// 16-byte pieces, as cuBLASLt and the kernels like them; or of e4m3 codes with
+// their scales (weight_codes.h).
 // Threads: one at a time; they are filled by several.
 // Errors:  the device's status; RESOURCE_EXHAUSTED, if the memory is not there,
 //          is one of them.
@@ -26,13 +27,13 @@ struct DeviceMatrix : Matrix {
   int count = 0;
   int outputs = 0;
   int inputs = 0;
-  int stride = 0;  // elements from row to row: PaddedTo8(inputs)
+  int stride = 0;  // PaddedTo8(inputs): elements from row to row, if not codes
 
-  int64_t matrix_elements() const { return int64_t{outputs} * stride; }
-  size_t bytes() const {
-    return static_cast<size_t>(count) * matrix_elements() *
-           kernels::SizeOf(dtype);
+  bool has_codes() const { return dtype == kernels::DType::kF8E4M3; }
+  kernels::RowFormat format() const {
+    return kernels::RowFormatOf(has_codes() ? inputs : stride, dtype);
   }
+  int64_t matrix_elements() const { return int64_t{outputs} * stride; }
 };
 
 // See kernels/cpu/attention.h. `k` may be absorbed, [inputs, outputs] each.

@@ -47,8 +47,9 @@ class ExpertLayer : public cuda_host::MoeFixture {
     route.weights = ToDevice(std::vector<float>(pairs));
     EXPECT_EQ(LaunchRoute(route, nullptr), cudaSuccess);
 
-    const int tiles = MaxExpertTiles(pairs, layer.experts, kExpertTileRows);
-    SortArgs sort{route.experts, pairs, layer.experts, kExpertTileRows};
+    const int tile_rows = ExpertTileRows(pairs, layer.experts);
+    const int tiles = MaxExpertTiles(pairs, layer.experts, tile_rows);
+    SortArgs sort{route.experts, pairs, layer.experts, tile_rows};
     sort.position = ToDevice(std::vector<int32_t>(pairs));
     sort.tiles = ToDevice(std::vector<ExpertTile>(tiles));
     sort.max_tiles = tiles;
@@ -72,6 +73,7 @@ class ExpertLayer : public cuda_host::MoeFixture {
     gates.k = hidden;
     gates.tiles = sort.tiles;
     gates.num_tiles = tiles;
+    gates.tile_rows = tile_rows;
     gates.y = ToDevice(std::vector<float>(size_t(pairs) * gates.n, NAN));
     EXPECT_EQ(LaunchExpertGemm(gates, nullptr), cudaSuccess);
 

@@ -21,6 +21,14 @@ MUTANTS = {
         "expert_gemm_test", "moe",
         ("cuda/expert_gemm.cuh", "CopyAsyncWait<Shape::kStages - 2>();",
          "CopyAsyncWait<Shape::kStages - 1>();")),
+    "codes behind k are multiplied": (
+        "expert_gemm_test", "moe",
+        ("cuda/expert_gemm.cuh", "left < 16 ? left : 16", "16")),
+    "the scale of the codes before": (
+        "expert_gemm_test", "moe",
+        ("cuda/expert_gemm.cuh", "s % Shape::kScaleSteps == 0) {", "s % Shape::kScaleSteps == 1) {")),
+    "sums of codes scaled twice": (
+        "expert_gemm_test", "moe", ("cuda/expert_gemm.cuh", "  Clear<Shape>(part);\n}\n", "}\n")),
     "no barrier after experts are counted": (
         "moe_sort_test", "moe", ("cuda/moe_sort.cuh", "    SyncBlock();  // all warps' counts\n", "")),
     "a tile of the expert before": (

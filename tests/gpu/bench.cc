@@ -198,9 +198,10 @@ void BenchAttention(const Limits& limits, const AttentionCase& c, int calls) {
 
 void BenchExperts(const Limits& limits, const char* what, int experts,
                   int pairs, int n, int k, int calls) {
+  const int tile_rows = ExpertTileRows(pairs, experts);
   std::vector<ExpertTile> tiles;
   for (int row = 0; row < pairs;) {  // evenly, a tile of each in turn
-    const int rows = std::min(kExpertTileRows, pairs - row);
+    const int rows = std::min(tile_rows, pairs - row);
     tiles.push_back({static_cast<int32_t>(tiles.size()) % experts, row, rows});
     row += rows;
   }
@@ -217,6 +218,7 @@ void BenchExperts(const Limits& limits, const char* what, int experts,
   args.k = k;
   args.tiles = Copy(tiles);
   args.num_tiles = static_cast<int32_t>(tiles.size());
+  args.tile_rows = tile_rows;
   args.y = Zeros<float>(size_t(pairs) * n);
   const double seconds =
       Time(calls, [&] { Require(LaunchExpertGemm(args, nullptr), "experts"); });

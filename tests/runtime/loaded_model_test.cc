@@ -97,6 +97,18 @@ TEST(LoadedModel, AGgufGivesWhatItsSourceGives) {
   }
 }
 
+TEST(LoadedModel, WeightsThatTheBackendHasNotAreRefused) {
+  LoadOptions options;
+  options.backend.name = "cpu-portable";
+  options.model.weights_dtype = kernels::DType::kF8E4M3;
+  const auto status =
+      LoadedModel::Load(TestData("models/qwen2"), options).status();
+  EXPECT_TRUE(absl::IsUnimplemented(status));
+  EXPECT_EQ(status.message(),
+            "weights in fp8_e4m3 on backend 'cpu-portable': it has bf16 and "
+            "f32");
+}
+
 TEST(LoadedModel, UnknownBackendsAndPathsAreNamed) {
   LoadOptions options;
   options.backend.name = "tpu";

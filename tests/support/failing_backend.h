@@ -51,6 +51,9 @@ class FailingBackend : public runtime::Backend {
   }
 
   std::string Name() const override { return real_->Name(); }
+  absl::Status CheckWeights(kernels::DType dtype) const override {
+    return real_->CheckWeights(dtype);
+  }
   const runtime::Matrix* NewMatrix(kernels::DType dtype, int outputs,
                                    int inputs,
                                    const runtime::RowSource& rows) override {

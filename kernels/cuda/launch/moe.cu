@@ -9,12 +9,21 @@
 namespace mla::kernels::cuda {
 namespace {
 
-static_assert(ExpertGemmShape::kRows == kExpertTileRows, "one tile");
-
 // Blocks for each of `rows`, and along so many columns of it.
 dim3 RowGrid(int rows, int64_t columns, int per_block) {
   return dim3(static_cast<unsigned>(rows),
               static_cast<unsigned>((columns + per_block - 1) / per_block));
+}
+
+template <class Shape>
+cudaError_t LaunchGemm(const ExpertGemmArgs& args, cudaStream_t stream) {
+  const int tiles = args.only != nullptr
+                        ? (args.rows + Shape::kRows - 1) / Shape::kRows
+                        : args.num_tiles;
+  if (tiles == 0) return cudaSuccess;
+  return LaunchKernel(ExpertGemmKernel<Shape>,
+                      RowGrid(tiles, args.n, Shape::kOutputs), Shape::kThreads,
+                      Shape::kSharedBytes, args, stream);
 }
 
 }  // namespace
@@ -48,11 +57,16 @@ cudaError_t LaunchSpread(const SpreadArgs& args, cudaStream_t stream) {
 }
 
 cudaError_t LaunchExpertGemm(const ExpertGemmArgs& args, cudaStream_t stream) {
-  if (args.num_tiles == 0) return cudaSuccess;
-  using Shape = ExpertGemmShape;
-  return LaunchKernel(ExpertGemmKernel,
-                      RowGrid(args.num_tiles, args.n, Shape::kOutputs),
-                      Shape::kThreads, Shape::kSharedBytes, args, stream);
+  const bool codes = args.codes != nullptr || args.only != nullptr;
+  switch (args.tile_rows) {
+    case 16:
+      return codes ? LaunchGemm<ExpertGemmShape<16, true>>(args, stream)
+                   : LaunchGemm<ExpertGemmShape<16, false>>(args, stream);
+    case 64:
+      return codes ? LaunchGemm<ExpertGemmShape<64, true>>(args, stream)
+                   : LaunchGemm<ExpertGemmShape<64, false>>(args, stream);
+  }
+  return cudaErrorInvalidValue;
 }
 
 cudaError_t LaunchExpertActivate(const ExpertActivateArgs& args,

@@ -11,8 +11,11 @@
 
 namespace mla::kernels::cuda {
 
-// Sorted rows of a tile of LaunchExpertGemm.
-inline constexpr int kExpertTileRows = 16;
+// Sorted rows of a tile of LaunchExpertGemm, for so many pairs: tiles of 64
+// read the weights once for four of 16. A row's bits are the same in both.
+inline int ExpertTileRows(int32_t pairs, int32_t experts) {
+  return pairs / 32 >= experts ? 64 : 16;
+}
 
 cudaError_t LaunchRoute(const RouteArgs& args, cudaStream_t stream);
 cudaError_t LaunchSort(const SortArgs& args, cudaStream_t stream);

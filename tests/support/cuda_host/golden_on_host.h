@@ -13,11 +13,10 @@
 
 namespace mla::testing {
 
-inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
-                                                        bool record = true,
-                                                        int step_tokens = 24,
-                                                        int ranks = 1,
-                                                        bool run_ahead = true) {
+inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(
+    const std::string& path, bool record = true, int step_tokens = 24,
+    int ranks = 1, bool run_ahead = true,
+    kernels::DType weights = kernels::DType::kBF16) {
   runtime::LoadOptions options;
   options.backend.name = runtime::kCudaBackendName;
   options.backend.ranks = ranks;
@@ -27,6 +26,7 @@ inline std::unique_ptr<runtime::LoadedModel> LoadOnHost(const std::string& path,
   options.backend.cuda.thread_blocks = 3;
   options.backend.cuda.record = record;
   options.backend.cuda.run_ahead = run_ahead;
+  options.model.weights_dtype = weights;
   options.model.max_step_tokens = step_tokens;
   options.model.max_logit_rows = step_tokens;
   auto model = runtime::LoadedModel::Load(path, options);
