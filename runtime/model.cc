@@ -45,9 +45,15 @@ Rows Model::Forward(const StepBatch& batch, ActivationTap* tap) {
 
 int64_t Model::Start(const StepBatch& batch) {
   const Rows logits = Compute(batch, nullptr);
-  if (lm_head_.w != nullptr) return backend_->Sample(logits);
-  backend_->Read(logits);
-  return 0;
+  int64_t step = 0;
+  if (lm_head_.w != nullptr) {
+    step = backend_->Sample(logits);
+    // Several ranks wait together, or nobody would look after the first.
+    if (config_.rank.count > 1) backend_->Drawn(step);
+  } else {
+    backend_->Read(logits);
+  }
+  return step;
 }
 
 bool Model::runs_ahead() const {
