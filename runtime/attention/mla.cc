@@ -4,8 +4,10 @@
 // whose latents may have no norm; GLA-2 (2505.21487) and MLRA (2603.02188),
 // which cut the latent into slices; MTLA (2505.13544), whose rows stand for
 // several tokens; CLLA (2410.15252), whose layers share latents; EG-MLA
-// (2509.16686), whose tokens gate what the latent becomes.
+// (2509.16686), whose tokens gate what the latent becomes; TPLA (2508.15881),
+// which splits a latent where it is loaded: see split_latent.h.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -108,9 +110,41 @@ int AllBranches(const AttentionConfig& a) {
   return a.branches * (a.rank.count / a.head_part.count);
 }
 
+// The orthogonal matrix that mixes a latent before it is split: the cosine
+// transform (DCT-II), every element of which has a part of all elements.
+OutputBlock LatentMix(int rank) {
+  OutputBlock mix;
+  mix.outputs = mix.inputs = rank;
+  mix.rows = [rank](int row, float* dst) {
+    const double size = std::sqrt((row == 0 ? 1.0 : 2.0) / rank);
+    for (int i = 0; i < rank; ++i) {
+      dst[i] =
+          static_cast<float>(size * std::cos(M_PI * row * (i + 0.5) / rank));
+    }
+  };
+  return mix;
+}
+
+// The norms' weights are in the up-projection.
+absl::Status LoadSplitNorms(const LayerWeights& weights, const Names& names,
+                            const AttentionConfig& a, AttentionLayer& layer) {
+  if (weights.Has(absl::StrCat(names.kv_norm, ".bias"))) {
+    return absl::UnimplementedError(
+        "a latent whose norm has a bias is not split");
+  }
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  const float* ones = weights.UploadVector(std::vector<float>(slice, 1.0f));
+  for (int i = 0; i < a.latent_slices; ++i) {
+    layer.row_norms.push_back(
+        {{i * slice, 1, 0, slice}, ones, nullptr, kLatentNormEps});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
                              const AttentionConfig& a, AttentionLayer& layer) {
   if (!a.latent_norms || a.constant_lane) return absl::OkStatus();
+  if (a.split_latent > 1) return LoadSplitNorms(weights, names, a, layer);
   const int slice = a.kv_lora_rank / a.latent_slices;
   for (int i = 0; i < a.latent_slices; ++i) {
     std::string name = names.kv_norm;
@@ -149,6 +183,70 @@ absl::Status LoadIndexer(const LayerWeights& weights, const AttentionConfig& a,
   return absl::OkStatus();
 }
 
+// Of one latent of `rank`, [heads * (nope + v), rank].
+absl::StatusOr<OutputBlock> ReadWholeUpProjection(const LayerWeights& weights,
+                                                  const Names& names,
+                                                  const AttentionConfig& a,
+                                                  int heads, int rank) {
+  const int both = a.qk_nope_head_dim + a.v_head_dim;
+  const Part part = a.PartInGroup();
+  if (a.constant_lane) {
+    ASSIGN_OR_RETURN(OutputBlock up,
+                     weights.Read(names.kv_b, heads * both, rank + 1, part));
+    std::vector<int> map(rank);
+    std::iota(map.begin(), map.end(), 0);
+    return SelectInputs(std::move(up), std::move(map));
+  }
+  if (!weights.Has("k_b_proj.weight")) {
+    return weights.Read(names.kv_b, heads * both, rank, part);
+  }
+  // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
+  ASSIGN_OR_RETURN(const OutputBlock absorbed,
+                   weights.ReadStacked("k_b_proj.weight", heads, rank,
+                                       a.qk_nope_head_dim, part));
+  ASSIGN_OR_RETURN(
+      const OutputBlock v,
+      weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim, rank, part));
+  const OutputBlock k = TransposeEach(absorbed, heads);
+  std::vector<int> map;
+  for (int h = 0; h < heads; ++h) {
+    for (int i = 0; i < a.qk_nope_head_dim; ++i) {
+      map.push_back(h * a.qk_nope_head_dim + i);
+    }
+    for (int i = 0; i < a.v_head_dim; ++i) {
+      map.push_back(k.outputs + h * a.v_head_dim + i);
+    }
+  }
+  return Select(Concatenate({k, v}), std::move(map));
+}
+
+// Of a latent that is split, for each of the rank's slices: W diag(norm) U^T.
+absl::StatusOr<OutputBlock> ReadSplitUpProjection(const LayerWeights& weights,
+                                                  const Names& names,
+                                                  const AttentionConfig& a) {
+  const int rank = a.kv_lora_rank * a.group_part.count;
+  ASSIGN_OR_RETURN(const OutputBlock whole,
+                   ReadWholeUpProjection(weights, names, a, a.heads, rank));
+  OutputBlock back = TransposeEach(LatentMix(rank), 1);
+  if (a.latent_norms) {
+    ASSIGN_OR_RETURN(
+        std::vector<float> norm,
+        weights.ReadVector(absl::StrCat(names.kv_norm, ".weight"), rank));
+    for (float& w : norm) w *= a.kv_latent_scale;
+    back = ScaleEach(back, std::move(norm));
+  }
+  const OutputBlock mixed = Compose(whole, back);
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  std::vector<OutputBlock> slices;
+  for (int i = 0; i < a.latent_slices; ++i) {
+    std::vector<int> map(slice);
+    std::iota(map.begin(), map.end(),
+              a.group_part.First(a.kv_lora_rank) + i * slice);
+    slices.push_back(SelectInputs(mixed, std::move(map)));
+  }
+  return Concatenate(std::move(slices));
+}
+
 // Per virtual head, W_UK's rows and then W_UV's.
 absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
                                              const Names& names,
@@ -157,6 +255,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
   const int slice = a.kv_lora_rank / a.latent_slices;
   const int heads = a.heads * a.branches;
   const Part part = a.PartInGroup();
+  if (a.split_latent > 1) return ReadSplitUpProjection(weights, names, a);
   if (AllBranches(a) > 1) {  // MLRA: [slices, slice, outputs]
     const int outputs = heads / a.latent_slices * both * part.count;
     ASSIGN_OR_RETURN(const OutputBlock stacked,
@@ -165,34 +264,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
     return OutputPart(TransposeEach(stacked, a.latent_slices), part);
   }
   if (AllSlices(a) == 1) {
-    if (a.constant_lane) {
-      ASSIGN_OR_RETURN(OutputBlock up,
-                       weights.Read(names.kv_b, heads * both, slice + 1, part));
-      std::vector<int> map(slice);
-      std::iota(map.begin(), map.end(), 0);
-      return SelectInputs(std::move(up), std::move(map));
-    }
-    if (!weights.Has("k_b_proj.weight")) {
-      return weights.Read(names.kv_b, heads * both, slice, part);
-    }
-    // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
-    ASSIGN_OR_RETURN(const OutputBlock absorbed,
-                     weights.ReadStacked("k_b_proj.weight", heads, slice,
-                                         a.qk_nope_head_dim, part));
-    ASSIGN_OR_RETURN(const OutputBlock v,
-                     weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim,
-                                         slice, part));
-    const OutputBlock k = TransposeEach(absorbed, heads);
-    std::vector<int> map;
-    for (int h = 0; h < heads; ++h) {
-      for (int i = 0; i < a.qk_nope_head_dim; ++i) {
-        map.push_back(h * a.qk_nope_head_dim + i);
-      }
-      for (int i = 0; i < a.v_head_dim; ++i) {
-        map.push_back(k.outputs + h * a.v_head_dim + i);
-      }
-    }
-    return Select(Concatenate({k, v}), std::move(map));
+    return ReadWholeUpProjection(weights, names, a, heads, slice);
   }
   std::vector<OutputBlock> slices;
   for (int i = 0; i < a.latent_slices; ++i) {
@@ -213,9 +285,11 @@ absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
     (i % both < a.qk_nope_head_dim ? k : v).push_back(i);
   }
   const int heads = a.heads * a.branches;
+  // A slice's score stands for all of them.
   layer.attention.up = weights.UploadUp(
-      Select(kv_b, std::move(k)), heads, /*absorb=*/true,
-      Scale(Select(kv_b, std::move(v)), a.branch_scale), heads);
+      Scale(Select(kv_b, std::move(k)), static_cast<float>(a.split_latent)),
+      heads, /*absorb=*/true, Scale(Select(kv_b, std::move(v)), a.branch_scale),
+      heads);
   return absl::OkStatus();
 }
 
@@ -348,6 +422,10 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     if (a.rope_interleaved) row = Deinterleave(row, rows, rope);
     if (a.constant_lane) {
       ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
+    }
+    if (a.split_latent > 1) {
+      row = Concatenate({Compose(LatentMix(latents), Outputs(row, 0, latents)),
+                         Outputs(row, latents, rope)});
     }
     if (a.group_part.count > 1) {
       row = Concatenate({OutputPart(Outputs(row, 0, latents), a.group_part),
