@@ -23,7 +23,7 @@ absl::Status SplitLayer(int slices, AttentionConfig& a) {
   RETURN_IF_ERROR(CheckDivides("kv_lora_rank", a.kv_lora_rank, slices));
   a.latent_slices = slices;
   a.branches = slices;
-  a.split_latent = slices;
+  a.split_latent = true;
   return absl::OkStatus();
 }
 

@@ -3,14 +3,14 @@
 // 2508.15881). Without it every rank caches the whole latent.
 // Threads: any.
 //
-// It is an approximation. The latent c is mixed by an orthogonal matrix U first
-// (LatentMix), by which q.c = (Uq).(Uc) = the sum of the slices' products, and
-// each slice's product is likely about a slices-th of it. So of `slices`
-//   c_j = RMSNorm(slice j of U c)                      the norm's weights and
-//   p_j = softmax(scale (slices * q_j.c_j + q_pe.k_pe)),   U are folded into
-//   out = sum over j of p_j c_j W_UV,j                     the up-projections
-// which is MLA if all p_j are equal and all slices of c as long. What the norm
-// divides by, a slice's own mean square, is the other approximation.
+// It is an approximation. An orthogonal matrix U orders the latent c by energy
+// first (attention/latent_mix.h), of which the first slice then has most:
+//   c_j = f_j RMSNorm(slice j of U c)         the norm's weights and U are
+//   p_j = softmax(scale (q_j.c_j + q_pe.k_pe))    folded into the
+//   up-projections out = sum over j of p_j c_j W_UV,j
+// which is MLA where all p_j are equal and each slice's root mean square is f_j
+// times the latent's, f_j^2 being its usual part of the energy times the number
+// of slices. Scores are not scaled up to stand for the whole's: that is worse.
 #ifndef MLA_RUNTIME_SPLIT_LATENT_H_
 #define MLA_RUNTIME_SPLIT_LATENT_H_
 

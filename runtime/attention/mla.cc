@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/attention/constant_lane.h"
+#include "runtime/attention/latent_mix.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -110,33 +111,42 @@ int AllBranches(const AttentionConfig& a) {
   return a.branches * (a.rank.count / a.head_part.count);
 }
 
-// The orthogonal matrix that mixes a latent before it is split: the cosine
-// transform (DCT-II), every element of which has a part of all elements.
-OutputBlock LatentMix(int rank) {
-  OutputBlock mix;
-  mix.outputs = mix.inputs = rank;
-  mix.rows = [rank](int row, float* dst) {
-    const double size = std::sqrt((row == 0 ? 1.0 : 2.0) / rank);
-    for (int i = 0; i < rank; ++i) {
-      dst[i] =
-          static_cast<float>(size * std::cos(M_PI * row * (i + 0.5) / rank));
-    }
-  };
-  return mix;
+// Of a latent that is split. Without norms it is TransMLA's, whose elements are
+// principal components of activations: nothing better is known.
+absl::StatusOr<LatentMix> ReadMix(const LayerWeights& weights,
+                                  const Names& names,
+                                  const AttentionConfig& a) {
+  const int rank = a.kv_lora_rank * a.group_part.count;
+  if (!a.latent_norms) return NoMix(rank);
+  ASSIGN_OR_RETURN(const OutputBlock row,
+                   weights.Read(names.kv_a, rank + a.qk_rope_head_dim,
+                                weights.hidden_size()));
+  return MixByEnergy(Outputs(row, 0, rank));
 }
 
-// The norms' weights are in the up-projection.
+// A slice's own length stands for its usual part of the latent's; the norm's
+// weights are in the up-projection.
 absl::Status LoadSplitNorms(const LayerWeights& weights, const Names& names,
-                            const AttentionConfig& a, AttentionLayer& layer) {
+                            const AttentionConfig& a, const LatentMix& mix,
+                            AttentionLayer& layer) {
+  if (!a.latent_norms) return absl::OkStatus();
   if (weights.Has(absl::StrCat(names.kv_norm, ".bias"))) {
     return absl::UnimplementedError(
         "a latent whose norm has a bias is not split");
   }
   const int slice = a.kv_lora_rank / a.latent_slices;
-  const float* ones = weights.UploadVector(std::vector<float>(slice, 1.0f));
   for (int i = 0; i < a.latent_slices; ++i) {
+    const int first = a.group_part.First(a.kv_lora_rank) + i * slice;
+    double energy = 0;
+    for (int j = first; j < first + slice; ++j) {
+      energy += double{mix.size[j]} * mix.size[j];
+    }
+    const auto size = static_cast<float>(std::sqrt(energy / slice));
     layer.row_norms.push_back(
-        {{i * slice, 1, 0, slice}, ones, nullptr, kLatentNormEps});
+        {{i * slice, 1, 0, slice},
+         weights.UploadVector(std::vector<float>(slice, size)),
+         nullptr,
+         kLatentNormEps});
   }
   return absl::OkStatus();
 }
@@ -144,7 +154,6 @@ absl::Status LoadSplitNorms(const LayerWeights& weights, const Names& names,
 absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
                              const AttentionConfig& a, AttentionLayer& layer) {
   if (!a.latent_norms || a.constant_lane) return absl::OkStatus();
-  if (a.split_latent > 1) return LoadSplitNorms(weights, names, a, layer);
   const int slice = a.kv_lora_rank / a.latent_slices;
   for (int i = 0; i < a.latent_slices; ++i) {
     std::string name = names.kv_norm;
@@ -225,9 +234,10 @@ absl::StatusOr<OutputBlock> ReadSplitUpProjection(const LayerWeights& weights,
                                                   const Names& names,
                                                   const AttentionConfig& a) {
   const int rank = a.kv_lora_rank * a.group_part.count;
+  ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
   ASSIGN_OR_RETURN(const OutputBlock whole,
                    ReadWholeUpProjection(weights, names, a, a.heads, rank));
-  OutputBlock back = TransposeEach(LatentMix(rank), 1);
+  OutputBlock back = TransposeEach(mix.u, 1);
   if (a.latent_norms) {
     ASSIGN_OR_RETURN(
         std::vector<float> norm,
@@ -255,7 +265,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
   const int slice = a.kv_lora_rank / a.latent_slices;
   const int heads = a.heads * a.branches;
   const Part part = a.PartInGroup();
-  if (a.split_latent > 1) return ReadSplitUpProjection(weights, names, a);
+  if (a.split_latent) return ReadSplitUpProjection(weights, names, a);
   if (AllBranches(a) > 1) {  // MLRA: [slices, slice, outputs]
     const int outputs = heads / a.latent_slices * both * part.count;
     ASSIGN_OR_RETURN(const OutputBlock stacked,
@@ -285,11 +295,9 @@ absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
     (i % both < a.qk_nope_head_dim ? k : v).push_back(i);
   }
   const int heads = a.heads * a.branches;
-  // A slice's score stands for all of them.
   layer.attention.up = weights.UploadUp(
-      Scale(Select(kv_b, std::move(k)), static_cast<float>(a.split_latent)),
-      heads, /*absorb=*/true, Scale(Select(kv_b, std::move(v)), a.branch_scale),
-      heads);
+      Select(kv_b, std::move(k)), heads, /*absorb=*/true,
+      Scale(Select(kv_b, std::move(v)), a.branch_scale), heads);
   return absl::OkStatus();
 }
 
@@ -423,15 +431,18 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     if (a.constant_lane) {
       ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
     }
-    if (a.split_latent > 1) {
-      row = Concatenate({Compose(LatentMix(latents), Outputs(row, 0, latents)),
+    if (a.split_latent) {
+      ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
+      row = Concatenate({Compose(mix.u, Outputs(row, 0, latents)),
                          Outputs(row, latents, rope)});
+      RETURN_IF_ERROR(LoadSplitNorms(weights, names, a, mix, layer));
+    } else {
+      RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     }
     if (a.group_part.count > 1) {
       row = Concatenate({OutputPart(Outputs(row, 0, latents), a.group_part),
                          Outputs(row, latents, rope)});
     }
-    RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     layer.row_rotations.push_back({{rank, 1, 0, rope}});
     if (a.index_topk > 0) {
       RETURN_IF_ERROR(LoadIndexer(weights, a, row, more, layer));

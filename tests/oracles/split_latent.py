@@ -7,12 +7,10 @@ from numerics import attend, heads_of, joined, rope
 from systems import LATENT_EPS, Mla, TransMla
 
 
-def cosine_transform(r):
-    """The orthogonal DCT-II."""
-    rows, columns = np.arange(r)[:, None], np.arange(r)[None, :]
-    u = np.sqrt(2 / r) * np.cos(np.pi * rows * (columns + 0.5) / r)
-    u[0] /= np.sqrt(2)
-    return u
+def by_energy(down):
+    """The principal directions of down's outputs, most first, and their parts of the energy."""
+    parts, directions = np.linalg.eigh(down @ down.T)
+    return directions.T[::-1], parts[::-1] / parts.mean()
 
 
 class Split:
@@ -29,7 +27,9 @@ class Split:
 
     def forward(self, x, w, shared):
         both = x @ w["kv_a_proj_with_mqa.weight"].T + w.get("kv_a_proj_with_mqa.bias", 0)
-        u = cosine_transform(self.r)
+        u, parts = np.eye(self.r), np.ones(self.r)
+        if self.norms:
+            u, parts = by_energy(w["kv_a_proj_with_mqa.weight"][:self.r])
         mixed, k_rope = both[:, :self.r] @ u.T, rope(both[:, self.r:], pairs=self.pairs)
         # Of a normed latent y: W diag(norm) y = W diag(norm) U^T (U y).
         norm = w["kv_a_layernorm.weight"] if self.norms else np.ones(self.r)
@@ -41,12 +41,12 @@ class Split:
             part = slice(j * size, (j + 1) * size)
             c = mixed[:, part]
             if self.norms:
-                c = c / np.sqrt((c**2).mean(1, keepdims=True) + LATENT_EPS)
+                c = c / np.sqrt((c**2).mean(1, keepdims=True) + LATENT_EPS) * parts[part].mean()**0.5
             out = []
             for h, kv in enumerate(heads_of(c @ up[:, part].T, self.heads)):
                 query = np.concatenate([queries[h][:, :self.nope],
                                         rope(queries[h][:, self.nope:], pairs=self.pairs)], 1)
-                key = np.concatenate([self.slices * kv[:, :self.nope], k_rope], 1)
+                key = np.concatenate([kv[:, :self.nope], k_rope], 1)
                 out.append(attend(query, key, kv[:, self.nope:], (self.nope + self.p)**-0.5))
             total = total + joined(out)
         return total @ w["o_proj.weight"].T
