@@ -11,6 +11,7 @@
 #include "runtime/foreign_config.h"
 #include "runtime/json.h"
 #include "runtime/json_fields.h"
+#include "runtime/split_latent.h"
 #include "runtime/status_macros.h"
 #include "runtime/text_model.h"
 
@@ -144,6 +145,7 @@ absl::StatusOr<std::unique_ptr<LoadedModel>> LoadedModel::Load(
   auto loaded = std::make_unique<LoadedModel>();
   loaded->name = ModelName(path);
   ASSIGN_OR_RETURN(loaded->config, ReadModelConfig(*checkpoint));
+  RETURN_IF_ERROR(SplitLatent(options.latent_slices, loaded->config));
   ASSIGN_OR_RETURN(TextModel text, LoadText(*checkpoint, loaded->config));
   loaded->tokenizer = std::move(text.tokenizer);
   loaded->chat_template = std::move(text.chat_template);

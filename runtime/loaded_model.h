@@ -26,6 +26,7 @@ namespace mla::runtime {
 struct LoadOptions {
   BackendOptions backend;
   ModelOptions model;
+  int latent_slices = 1;  // more: see SplitLatent
   Model::Progress progress = [](double) {};
 };
 

@@ -63,6 +63,15 @@ void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
       ->capture_default_str()
       ->envname("MLA_TENSOR_PARALLEL")
       ->group("Model");
+  command
+      .add_option("--latent-slices", options.latent_slices,
+                  "Slices of an MLA model's latent, each with a softmax of its "
+                  "own, so that as many ranks cache one each (TPLA): an "
+                  "approximation; 1 changes nothing")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str()
+      ->envname("MLA_LATENT_SLICES")
+      ->group("Model");
 }
 
 void AddKvDtypeFlag(CLI::App& command, DType& dtype) {

@@ -50,6 +50,7 @@ struct AttentionConfig {
   int latent_slices = 1;       // GLA-2: 2; MLRA: 4. Each is normed alone
   int branches = 1;            // MLRA: softmaxes per head, which...
   float branch_scale = 1.0f;   // ...are summed, each times this
+  bool split_latent = false;   // which the file has whole: split_latent.h
   int time_stride = 1;         // MTLA: tokens that share a row
   int gate_embedding_dim = 0;  // EG-MLA: of a token's gate; 0: none...
   int gate_tokens = 0;         // ...one for each of the vocabulary

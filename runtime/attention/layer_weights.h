@@ -89,6 +89,9 @@ class LayerWeights {
   LinearWeights Upload(const OutputBlock& block) const;
   // Of what is no layer of its own: bf16 where others are codes.
   const Matrix* UploadWide(const OutputBlock& block) const;
+  const float* UploadVector(absl::Span<const float> values) const {
+    return backend_.NewVector(values);
+  }
   // A norm's weight times `scale`.
   absl::StatusOr<const float*> UploadNorm(const std::string& name, int size,
                                           float scale = 1.0f) const;

@@ -4,8 +4,10 @@
 // whose latents may have no norm; GLA-2 (2505.21487) and MLRA (2603.02188),
 // which cut the latent into slices; MTLA (2505.13544), whose rows stand for
 // several tokens; CLLA (2410.15252), whose layers share latents; EG-MLA
-// (2509.16686), whose tokens gate what the latent becomes.
+// (2509.16686), whose tokens gate what the latent becomes; TPLA (2508.15881),
+// which splits a latent where it is loaded: see split_latent.h.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/attention/attention_form.h"
 #include "runtime/attention/constant_lane.h"
+#include "runtime/attention/latent_mix.h"
 #include "runtime/status_macros.h"
 
 namespace mla::runtime {
@@ -108,6 +111,46 @@ int AllBranches(const AttentionConfig& a) {
   return a.branches * (a.rank.count / a.head_part.count);
 }
 
+// Of a latent that is split. Without norms it is TransMLA's, whose elements are
+// principal components of activations: nothing better is known.
+absl::StatusOr<LatentMix> ReadMix(const LayerWeights& weights,
+                                  const Names& names,
+                                  const AttentionConfig& a) {
+  const int rank = a.kv_lora_rank * a.group_part.count;
+  if (!a.latent_norms) return NoMix(rank);
+  ASSIGN_OR_RETURN(const OutputBlock row,
+                   weights.Read(names.kv_a, rank + a.qk_rope_head_dim,
+                                weights.hidden_size()));
+  return MixByEnergy(Outputs(row, 0, rank));
+}
+
+// A slice's own length stands for its usual part of the latent's; the norm's
+// weights are in the up-projection.
+absl::Status LoadSplitNorms(const LayerWeights& weights, const Names& names,
+                            const AttentionConfig& a, const LatentMix& mix,
+                            AttentionLayer& layer) {
+  if (!a.latent_norms) return absl::OkStatus();
+  if (weights.Has(absl::StrCat(names.kv_norm, ".bias"))) {
+    return absl::UnimplementedError(
+        "a latent whose norm has a bias is not split");
+  }
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  for (int i = 0; i < a.latent_slices; ++i) {
+    const int first = a.group_part.First(a.kv_lora_rank) + i * slice;
+    double energy = 0;
+    for (int j = first; j < first + slice; ++j) {
+      energy += double{mix.size[j]} * mix.size[j];
+    }
+    const auto size = static_cast<float>(std::sqrt(energy / slice));
+    layer.row_norms.push_back(
+        {{i * slice, 1, 0, slice},
+         weights.UploadVector(std::vector<float>(slice, size)),
+         nullptr,
+         kLatentNormEps});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status LoadLatentNorms(const LayerWeights& weights, const Names& names,
                              const AttentionConfig& a, AttentionLayer& layer) {
   if (!a.latent_norms || a.constant_lane) return absl::OkStatus();
@@ -149,6 +192,71 @@ absl::Status LoadIndexer(const LayerWeights& weights, const AttentionConfig& a,
   return absl::OkStatus();
 }
 
+// Of one latent of `rank`, [heads * (nope + v), rank].
+absl::StatusOr<OutputBlock> ReadWholeUpProjection(const LayerWeights& weights,
+                                                  const Names& names,
+                                                  const AttentionConfig& a,
+                                                  int heads, int rank) {
+  const int both = a.qk_nope_head_dim + a.v_head_dim;
+  const Part part = a.PartInGroup();
+  if (a.constant_lane) {
+    ASSIGN_OR_RETURN(OutputBlock up,
+                     weights.Read(names.kv_b, heads * both, rank + 1, part));
+    std::vector<int> map(rank);
+    std::iota(map.begin(), map.end(), 0);
+    return SelectInputs(std::move(up), std::move(map));
+  }
+  if (!weights.Has("k_b_proj.weight")) {
+    return weights.Read(names.kv_b, heads * both, rank, part);
+  }
+  // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
+  ASSIGN_OR_RETURN(const OutputBlock absorbed,
+                   weights.ReadStacked("k_b_proj.weight", heads, rank,
+                                       a.qk_nope_head_dim, part));
+  ASSIGN_OR_RETURN(
+      const OutputBlock v,
+      weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim, rank, part));
+  const OutputBlock k = TransposeEach(absorbed, heads);
+  std::vector<int> map;
+  for (int h = 0; h < heads; ++h) {
+    for (int i = 0; i < a.qk_nope_head_dim; ++i) {
+      map.push_back(h * a.qk_nope_head_dim + i);
+    }
+    for (int i = 0; i < a.v_head_dim; ++i) {
+      map.push_back(k.outputs + h * a.v_head_dim + i);
+    }
+  }
+  return Select(Concatenate({k, v}), std::move(map));
+}
+
+// Of a latent that is split, for each of the rank's slices: W diag(norm) U^T.
+absl::StatusOr<OutputBlock> ReadSplitUpProjection(const LayerWeights& weights,
+                                                  const Names& names,
+                                                  const AttentionConfig& a) {
+  const int rank = a.kv_lora_rank * a.group_part.count;
+  ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
+  ASSIGN_OR_RETURN(const OutputBlock whole,
+                   ReadWholeUpProjection(weights, names, a, a.heads, rank));
+  OutputBlock back = TransposeEach(mix.u, 1);
+  if (a.latent_norms) {
+    ASSIGN_OR_RETURN(
+        std::vector<float> norm,
+        weights.ReadVector(absl::StrCat(names.kv_norm, ".weight"), rank));
+    for (float& w : norm) w *= a.kv_latent_scale;
+    back = ScaleEach(back, std::move(norm));
+  }
+  const OutputBlock mixed = Compose(whole, back);
+  const int slice = a.kv_lora_rank / a.latent_slices;
+  std::vector<OutputBlock> slices;
+  for (int i = 0; i < a.latent_slices; ++i) {
+    std::vector<int> map(slice);
+    std::iota(map.begin(), map.end(),
+              a.group_part.First(a.kv_lora_rank) + i * slice);
+    slices.push_back(SelectInputs(mixed, std::move(map)));
+  }
+  return Concatenate(std::move(slices));
+}
+
 // Per virtual head, W_UK's rows and then W_UV's.
 absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
                                              const Names& names,
@@ -157,6 +265,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
   const int slice = a.kv_lora_rank / a.latent_slices;
   const int heads = a.heads * a.branches;
   const Part part = a.PartInGroup();
+  if (a.split_latent) return ReadSplitUpProjection(weights, names, a);
   if (AllBranches(a) > 1) {  // MLRA: [slices, slice, outputs]
     const int outputs = heads / a.latent_slices * both * part.count;
     ASSIGN_OR_RETURN(const OutputBlock stacked,
@@ -165,34 +274,7 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
     return OutputPart(TransposeEach(stacked, a.latent_slices), part);
   }
   if (AllSlices(a) == 1) {
-    if (a.constant_lane) {
-      ASSIGN_OR_RETURN(OutputBlock up,
-                       weights.Read(names.kv_b, heads * both, slice + 1, part));
-      std::vector<int> map(slice);
-      std::iota(map.begin(), map.end(), 0);
-      return SelectInputs(std::move(up), std::move(map));
-    }
-    if (!weights.Has("k_b_proj.weight")) {
-      return weights.Read(names.kv_b, heads * both, slice, part);
-    }
-    // As llama.cpp splits it: W_UK absorbed, [heads, r, nope].
-    ASSIGN_OR_RETURN(const OutputBlock absorbed,
-                     weights.ReadStacked("k_b_proj.weight", heads, slice,
-                                         a.qk_nope_head_dim, part));
-    ASSIGN_OR_RETURN(const OutputBlock v,
-                     weights.ReadStacked("v_b_proj.weight", heads, a.v_head_dim,
-                                         slice, part));
-    const OutputBlock k = TransposeEach(absorbed, heads);
-    std::vector<int> map;
-    for (int h = 0; h < heads; ++h) {
-      for (int i = 0; i < a.qk_nope_head_dim; ++i) {
-        map.push_back(h * a.qk_nope_head_dim + i);
-      }
-      for (int i = 0; i < a.v_head_dim; ++i) {
-        map.push_back(k.outputs + h * a.v_head_dim + i);
-      }
-    }
-    return Select(Concatenate({k, v}), std::move(map));
+    return ReadWholeUpProjection(weights, names, a, heads, slice);
   }
   std::vector<OutputBlock> slices;
   for (int i = 0; i < a.latent_slices; ++i) {
@@ -349,11 +431,18 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
     if (a.constant_lane) {
       ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
     }
+    if (a.split_latent) {
+      ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
+      row = Concatenate({Compose(mix.u, Outputs(row, 0, latents)),
+                         Outputs(row, latents, rope)});
+      RETURN_IF_ERROR(LoadSplitNorms(weights, names, a, mix, layer));
+    } else {
+      RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
+    }
     if (a.group_part.count > 1) {
       row = Concatenate({OutputPart(Outputs(row, 0, latents), a.group_part),
                          Outputs(row, latents, rope)});
     }
-    RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     layer.row_rotations.push_back({{rank, 1, 0, rope}});
     if (a.index_topk > 0) {
       RETURN_IF_ERROR(LoadIndexer(weights, a, row, more, layer));
