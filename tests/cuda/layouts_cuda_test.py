@@ -19,6 +19,7 @@ import generate_test  # noqa: E402
 import server_process  # noqa: E402
 from conftest import api  # noqa: E402, F401
 from decoder import GREEDY_TOKENS, Decoder  # noqa: E402
+from split_latent_test import decoder_of  # noqa: E402
 from systems import SYSTEMS  # noqa: E402
 from tensor_parallel_test import divided  # noqa: E402
 
@@ -70,9 +71,18 @@ def test_heads_of_a_latent_as_wide_as_deepseeks(tmp_path, monkeypatch):
     ["mla_moe_v3", "mtla_3", "lrkv"] if os.environ.get("MLA_SOAK") else []))
 def test_two_gpus_are_the_oracles(name, tmp_path):
     divided(name, 2).save(tmp_path)
+    verify_on_two_gpus(tmp_path)
+
+
+def test_two_gpus_with_a_slice_of_the_latent_each(tmp_path):
+    decoder_of("split_in_two", tmp_path)
+    verify_on_two_gpus(tmp_path, "--latent-slices", "2")
+
+
+def verify_on_two_gpus(folder, *flags):
     verify = subprocess.run(
-        [HOST, "verify", str(tmp_path), "--backend", "cuda-host", "--tensor-parallel", "2",
-         "--weights-dtype", "bf16", "--kv-cache-dtype", "bf16", "--json"],
+        [HOST, "verify", str(folder), "--backend", "cuda-host", "--tensor-parallel", "2",
+         "--weights-dtype", "bf16", "--kv-cache-dtype", "bf16", "--json", *flags],
         env={**os.environ, "CUDA_HOST_DEVICES": "2"}, capture_output=True, text=True, timeout=600)
     assert verify.returncode == 0, verify.stdout + verify.stderr
     checks = json.loads(verify.stdout)["checks"]

@@ -46,6 +46,8 @@ ROWS = {
     "MTLA": (dict(attention_type="mtla", down_rate=2, **LATENT), (R + P) / 2),
     "MHA2MLA": (dict(num_key_value_heads=G, mha2mla=mha2mla(32)), 32 * G + G * 16),
     "GLA-2": (dict(attention_type="gla_2", **LATENT), R + P),
+    # On one rank; each of N has R / N + P.
+    "TPLA": (dict(model_type="deepseek_v3", n_routed_experts=0, **LATENT), R + P),
     "MLRA": (dict(attention_type="mlra_4", **LATENT), R + P),
     "GTA": (dict(attention_type="gta", num_key_value_heads=G, head_dim=D), G * D + D // 2),
     "MFA": (dict(attention_type="mfa", share_q_dim=2048, head_dim=256), 2 * 256),
