@@ -19,7 +19,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/choice.h"
+#include "runtime/live_request.h"
 #include "runtime/loaded_model.h"
 #include "runtime/metrics.h"
 #include "runtime/mutex.h"
@@ -31,20 +31,6 @@
 
 namespace mla::runtime {
 namespace {
-
-// A request that was accepted and has not ended.
-struct Live {
-  Live(Request r, uint64_t serial) : request(std::move(r)), serial(serial) {}
-
-  Request request;
-  const uint64_t serial;  // ids may be used again, serials are not
-  std::vector<std::unique_ptr<Choice>> choices;
-  size_t unfinished = 0;
-  absl::Time accepted = absl::Now();
-  absl::Time started = absl::InfiniteFuture();  // first scheduled
-  absl::Time first_token = absl::InfiniteFuture();
-  int preemptions = 0;
-};
 
 double Seconds(absl::Duration d) { return absl::ToDoubleSeconds(d); }
 
@@ -87,7 +73,8 @@ class Engine::Impl {
   }
 
   absl::Status Submit(Request request) {
-    RETURN_IF_ERROR(Check(request));
+    RETURN_IF_ERROR(
+        CheckRequest(request, loaded_.config.vocab_size, max_request_tokens()));
     const auto tokens = static_cast<int64_t>(request.prompt.size());
     MutexLock lock(&mu_);
     RETURN_IF_ERROR(failure_);
@@ -169,43 +156,6 @@ class Engine::Impl {
     int num_tokens = 0;
     absl::Time begin, scheduled;
   };
-
-  // ---- any thread
-
-  absl::Status Check(const Request& r) const {
-    if (r.prompt.empty()) return absl::InvalidArgumentError("empty prompt");
-    const int vocab = loaded_.config.vocab_size;
-    for (int32_t id : r.prompt) {
-      if (id < 0 || id >= vocab) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "token id ", id, " is not in the vocabulary of ", vocab));
-      }
-    }
-    for (const auto& [id, bias] : r.sampling.logit_bias) {
-      if (id < 0 || id >= vocab) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "logit_bias: token id ", id, " is not in the vocabulary"));
-      }
-    }
-    for (int32_t id : r.stop.stop_token_ids) {
-      if (id < 0 || id >= vocab) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "stop_token_ids: token id ", id, " is not in the vocabulary"));
-      }
-    }
-    if (r.sampling.n < 1 || r.stop.max_tokens < 1) {
-      return absl::InvalidArgumentError("n and max_tokens must be positive");
-    }
-    const int64_t tokens =
-        static_cast<int64_t>(r.prompt.size()) + r.stop.max_tokens;
-    if (tokens > max_request_tokens()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("prompt of ", r.prompt.size(), " tokens and max_tokens ",
-                       r.stop.max_tokens, " exceed the ", max_request_tokens(),
-                       " tokens that a request can have"));
-    }
-    return absl::OkStatus();
-  }
 
   // ---- engine thread
 
@@ -476,23 +426,6 @@ class Engine::Impl {
     live.request.sink->OnDone(status, summary);
     MutexLock lock(&mu_);
     --unended_;
-  }
-
-  static Summary Summarize(const Live& live) {
-    const absl::Time now = absl::Now();
-    Summary summary;
-    summary.usage.prompt_tokens = static_cast<int>(live.request.prompt.size());
-    for (const std::unique_ptr<Choice>& choice : live.choices) {
-      summary.usage.generated_tokens += choice->generated();
-    }
-    if (!live.choices.empty()) {
-      summary.usage.cached_tokens = live.choices[0]->sequence.cached_tokens;
-    }
-    summary.timings.queue = std::min(live.started, now) - live.accepted;
-    summary.timings.ttft = std::min(live.first_token, now) - live.accepted;
-    summary.timings.total = now - live.accepted;
-    summary.timings.preemptions = live.preemptions;
-    return summary;
   }
 
   void Dequeue(const Live& live) {
