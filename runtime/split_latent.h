@@ -5,12 +5,14 @@
 //
 // It is an approximation. An orthogonal matrix U orders the latent c by energy
 // first (attention/latent_mix.h), of which the first slice then has most:
-//   c_j = f_j RMSNorm(slice j of U c)         the norm's weights and U are
-//   p_j = softmax(scale (q_j.c_j + q_pe.k_pe))    folded into the
-//   up-projections out = sum over j of p_j c_j W_UV,j
-// which is MLA where all p_j are equal and each slice's root mean square is f_j
-// times the latent's, f_j^2 being its usual part of the energy times the number
-// of slices. Scores are not scaled up to stand for the whole's: that is worse.
+//
+//   c_j = f_j RMSNorm(slice j of U c)
+//   p_j = softmax(scale (q_j.c_j + q_pe.k_pe))
+//   out = sum over j of p_j c_j W_UV,j
+//
+// The norm's weights and U are folded into the up-projections. It is MLA where
+// all p_j are equal and each slice's root mean square is f_j times the
+// latent's; f_j^2 is its usual part of the energy times the number of slices.
 #ifndef MLA_RUNTIME_SPLIT_LATENT_H_
 #define MLA_RUNTIME_SPLIT_LATENT_H_
 

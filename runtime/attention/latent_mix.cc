@@ -27,9 +27,11 @@ LatentMix MixByEnergy(const OutputBlock& down) {
       dst[j] = static_cast<float>(solved->eigenvectors()(j, rank - 1 - i));
     }
   };
+  // Of nothing all parts are alike.
   const double mean = energy.trace() / rank;
   for (int i = rank - 1; i >= 0; --i) {
-    const double part = std::max(solved->eigenvalues()(i), 0.0) / mean;
+    const double part =
+        mean > 0 ? std::max(solved->eigenvalues()(i), 0.0) / mean : 1.0;
     mix.size.push_back(static_cast<float>(std::sqrt(part)));
   }
   return mix;

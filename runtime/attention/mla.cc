@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -111,17 +112,11 @@ int AllBranches(const AttentionConfig& a) {
   return a.branches * (a.rank.count / a.head_part.count);
 }
 
-// Of a latent that is split. Without norms it is TransMLA's, whose elements are
-// principal components of activations: nothing better is known.
-absl::StatusOr<LatentMix> ReadMix(const LayerWeights& weights,
-                                  const Names& names,
-                                  const AttentionConfig& a) {
-  const int rank = a.kv_lora_rank * a.group_part.count;
-  if (!a.latent_norms) return NoMix(rank);
-  ASSIGN_OR_RETURN(const OutputBlock row,
-                   weights.Read(names.kv_a, rank + a.qk_rope_head_dim,
-                                weights.hidden_size()));
-  return MixByEnergy(Outputs(row, 0, rank));
+// Of a latent that is split, which `down` makes. Without norms it is
+// TransMLA's, whose elements are principal components of activations: nothing
+// better is known.
+LatentMix MixOf(const AttentionConfig& a, const OutputBlock& down) {
+  return a.latent_norms ? MixByEnergy(down) : NoMix(down.outputs);
 }
 
 // A slice's own length stands for its usual part of the latent's; the norm's
@@ -232,9 +227,9 @@ absl::StatusOr<OutputBlock> ReadWholeUpProjection(const LayerWeights& weights,
 // Of a latent that is split, for each of the rank's slices: W diag(norm) U^T.
 absl::StatusOr<OutputBlock> ReadSplitUpProjection(const LayerWeights& weights,
                                                   const Names& names,
-                                                  const AttentionConfig& a) {
+                                                  const AttentionConfig& a,
+                                                  const LatentMix& mix) {
   const int rank = a.kv_lora_rank * a.group_part.count;
-  ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
   ASSIGN_OR_RETURN(const OutputBlock whole,
                    ReadWholeUpProjection(weights, names, a, a.heads, rank));
   OutputBlock back = TransposeEach(mix.u, 1);
@@ -257,15 +252,17 @@ absl::StatusOr<OutputBlock> ReadSplitUpProjection(const LayerWeights& weights,
   return Concatenate(std::move(slices));
 }
 
-// Per virtual head, W_UK's rows and then W_UV's.
+// Per virtual head, W_UK's rows and then W_UV's. `mix` null: the latent is not
+// split.
 absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
                                              const Names& names,
-                                             const AttentionConfig& a) {
+                                             const AttentionConfig& a,
+                                             const LatentMix* mix) {
   const int both = a.qk_nope_head_dim + a.v_head_dim;
   const int slice = a.kv_lora_rank / a.latent_slices;
   const int heads = a.heads * a.branches;
   const Part part = a.PartInGroup();
-  if (a.split_latent) return ReadSplitUpProjection(weights, names, a);
+  if (mix != nullptr) return ReadSplitUpProjection(weights, names, a, *mix);
   if (AllBranches(a) > 1) {  // MLRA: [slices, slice, outputs]
     const int outputs = heads / a.latent_slices * both * part.count;
     ASSIGN_OR_RETURN(const OutputBlock stacked,
@@ -287,8 +284,10 @@ absl::StatusOr<OutputBlock> ReadUpProjection(const LayerWeights& weights,
 }
 
 absl::Status LoadUpProjection(const LayerWeights& weights, const Names& names,
-                              const AttentionConfig& a, AttentionLayer& layer) {
-  ASSIGN_OR_RETURN(const OutputBlock kv_b, ReadUpProjection(weights, names, a));
+                              const AttentionConfig& a, const LatentMix* mix,
+                              AttentionLayer& layer) {
+  ASSIGN_OR_RETURN(const OutputBlock kv_b,
+                   ReadUpProjection(weights, names, a, mix));
   const int both = a.qk_nope_head_dim + a.v_head_dim;
   std::vector<int> k, v;
   for (int i = 0; i < kv_b.outputs; ++i) {
@@ -423,6 +422,7 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
                                 hidden, q_latent ? Part() : a.head_part));
   if (a.rope_interleaved && !q_latent) q = Deinterleave(q, head, rope);
   OutputBlock row, more;
+  std::optional<LatentMix> mix;
   if (a.cache_layer < 0) {
     const int latents = rank * a.group_part.count + (a.constant_lane ? 1 : 0);
     const int rows = latents + rope;
@@ -432,10 +432,10 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
       ASSIGN_OR_RETURN(row, WithoutLane(weights, a, row));
     }
     if (a.split_latent) {
-      ASSIGN_OR_RETURN(const LatentMix mix, ReadMix(weights, names, a));
-      row = Concatenate({Compose(mix.u, Outputs(row, 0, latents)),
-                         Outputs(row, latents, rope)});
-      RETURN_IF_ERROR(LoadSplitNorms(weights, names, a, mix, layer));
+      const OutputBlock latent = Outputs(row, 0, latents);
+      mix = MixOf(a, latent);
+      row = Concatenate({Compose(mix->u, latent), Outputs(row, latents, rope)});
+      RETURN_IF_ERROR(LoadSplitNorms(weights, names, a, *mix, layer));
     } else {
       RETURN_IF_ERROR(LoadLatentNorms(weights, names, a, layer));
     }
@@ -451,9 +451,10 @@ absl::Status Load(const LayerWeights& weights, const AttentionConfig& a,
   }
   SetInput(weights, q, row, more, layer);
   if (q_latent) RETURN_IF_ERROR(LoadQueryLatent(weights, names, a, layer));
-  RETURN_IF_ERROR(a.gate_embedding_dim > 0
-                      ? LoadGated(weights, names, a, layer)
-                      : LoadUpProjection(weights, names, a, layer));
+  RETURN_IF_ERROR(
+      a.gate_embedding_dim > 0
+          ? LoadGated(weights, names, a, layer)
+          : LoadUpProjection(weights, names, a, mix ? &*mix : nullptr, layer));
   ASSIGN_OR_RETURN(const OutputBlock out, ReadOutput(weights, a, a.v_head_dim));
   layer.out = weights.Upload(out);
   return absl::OkStatus();
