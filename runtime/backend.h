@@ -37,6 +37,13 @@ class UpProjection {
   virtual ~UpProjection() = default;
 };
 
+// Where layers' weights are codes, embeddings, the output head and what is
+// multiplied by no layer of its own are not (DeepSeek-V3, 2412.19437, section
+// 3.3.1).
+inline kernels::DType WideType(kernels::DType weights) {
+  return weights == kernels::DType::kF8E4M3 ? kernels::DType::kBF16 : weights;
+}
+
 // Fills `dst` [cols] with a weight's row; called from several threads.
 using RowSource = std::function<void(int row, float* dst)>;
 

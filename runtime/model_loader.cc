@@ -39,7 +39,7 @@ class ModelLoader {
         const WeightMatrix embedding,
         reader_.Matrix("model.embed_tokens.weight", vocab, hidden));
     model_.embedding_ =
-        Upload(VocabularyType(), vocab, hidden, Source(embedding));
+        Upload(WideType(dtype_), vocab, hidden, Source(embedding));
     ASSIGN_OR_RETURN(std::vector<float> norm,
                      reader_.Vector("model.norm.weight", hidden));
     model_.final_norm_ = backend_.NewVector(norm);
@@ -51,7 +51,7 @@ class ModelLoader {
         ASSIGN_OR_RETURN(const WeightMatrix head,
                          reader_.Matrix("lm_head.weight", vocab, hidden));
         model_.lm_head_.w =
-            Upload(VocabularyType(), vocab, hidden, Source(head));
+            Upload(WideType(dtype_), vocab, hidden, Source(head));
       }
     }
     for (int i = 0; i < config_.num_layers; ++i) {
@@ -73,12 +73,6 @@ class ModelLoader {
   OutputBlock GateUp(const OutputBlock& gate, const OutputBlock& up) const {
     return Concatenate(
         {OutputPart(gate, config_.rank), OutputPart(up, config_.rank)});
-  }
-
-  // Embeddings and the output head stay bf16 where all else is eight bits, as
-  // in DeepSeek-V3 (2412.19437, section 3.3.1).
-  kernels::DType VocabularyType() const {
-    return dtype_ == kernels::DType::kF8E4M3 ? kernels::DType::kBF16 : dtype_;
   }
 
   const Matrix* Upload(kernels::DType dtype, int outputs, int inputs,

@@ -213,9 +213,8 @@ absl::StatusOr<std::vector<float>> LayerWeights::ReadVector(
 }
 
 const Matrix* LayerWeights::UploadWide(const OutputBlock& block) const {
-  const bool narrow = dtype_ == kernels::DType::kF8E4M3;
-  return backend_.NewMatrix(narrow ? kernels::DType::kBF16 : dtype_,
-                            block.outputs, block.inputs, block.rows);
+  return backend_.NewMatrix(WideType(dtype_), block.outputs, block.inputs,
+                            block.rows);
 }
 
 LinearWeights LayerWeights::Upload(const OutputBlock& block) const {
