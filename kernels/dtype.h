@@ -3,9 +3,10 @@
 //
 // Block formats (Q4_0 ... Q6_K) are GGUF's: `block_elements` consecutive
 // elements share one block of `block_bytes` bytes (layouts: ggml's
-// `ggml-common.h`, decoded in kernels/dequantize.cc). Cache rows are F32, BF16
-// or F8E4M3 (kernels/row_format.h); integers only travel in files. C++17-clean:
-// .cu files include it.
+// `ggml-common.h`, decoded in kernels/dequantize.cc). Two of them are types of
+// weights in memory, too, in the CPU's own order (kernels/packed_matrix.h).
+// Cache rows are F32, BF16 or F8E4M3 (kernels/row_format.h); integers only
+// travel in files. C++17-clean: .cu files include it.
 #ifndef MLA_KERNELS_DTYPE_H_
 #define MLA_KERNELS_DTYPE_H_
 
@@ -128,6 +129,24 @@ inline float FromF16(uint16_t h) {
       FloatFromBits(magnitude + (113u << 23)) - FloatFromBits(113u << 23));
   const uint32_t sign = (h & 0x8000u) << 16;
   return FloatFromBits(sign | (magnitude < (1u << 23) ? subnormal : normal));
+}
+
+// To nearest, ties to even. What is too large becomes an infinity.
+inline uint16_t ToF16(float f) {
+  const uint32_t bits = BitsOfFloat(f);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  const uint32_t sign = bits >> 16 & 0x8000u;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x47800000u) return static_cast<uint16_t>(sign | 0x7c00u);
+  if (magnitude < (113u << 23)) {
+    // Below 2^-14 halves are 2^-24 apart, as floats are above 1/2.
+    const float half = FloatFromBits(126u << 23);
+    const uint32_t code =
+        BitsOfFloat(FloatFromBits(magnitude) + half) - (126u << 23);
+    return static_cast<uint16_t>(sign | code);
+  }
+  const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
 }
 
 // OCP FP8 E4M3 (the "FN" kind): bias 7, no infinities, NaN is 0x7f and 0xff.

@@ -37,11 +37,17 @@ class UpProjection {
   virtual ~UpProjection() = default;
 };
 
-// Where layers' weights are codes, embeddings, the output head and what is
-// multiplied by no layer of its own are not (DeepSeek-V3, 2412.19437, section
-// 3.3.1).
+// Where layers' weights are codes, what is multiplied by no layer of its own is
+// not (DeepSeek-V3, 2412.19437, section 3.3.1), and on a GPU nor are embeddings
+// and the output head. On the CPU, where each token reads all of the head, it
+// has a byte each, as llama.cpp's Q8_0 and Q4_0 files have it.
 inline kernels::DType WideType(kernels::DType weights) {
-  return weights == kernels::DType::kF8E4M3 ? kernels::DType::kBF16 : weights;
+  return weights == kernels::DType::kF32 ? weights : kernels::DType::kBF16;
+}
+inline kernels::DType HeadType(kernels::DType weights) {
+  const bool groups =
+      weights == kernels::DType::kQ8_0 || weights == kernels::DType::kQ4_1;
+  return groups ? kernels::DType::kQ8_0 : WideType(weights);
 }
 
 // Fills `dst` [cols] with a weight's row; called from several threads.

@@ -106,10 +106,13 @@ class CpuBackend : public Backend {
   }
 
   absl::Status CheckWeights(DType dtype) const override {
-    if (dtype == DType::kBF16 || dtype == DType::kF32) return absl::OkStatus();
+    for (const DType has :
+         {DType::kBF16, DType::kQ8_0, DType::kQ4_1, DType::kF32}) {
+      if (dtype == has) return absl::OkStatus();
+    }
     return absl::UnimplementedError(
         absl::StrCat("weights in ", kernels::Name(dtype), " on backend '",
-                     Name(), "': it has bf16 and f32"));
+                     Name(), "': it has bf16, q8_0, q4_1 and f32"));
   }
 
   const Matrix* NewMatrix(DType dtype, int outputs, int inputs,
@@ -125,9 +128,10 @@ class CpuBackend : public Backend {
     return rows.data;
   }
 
-  const UpProjection* NewUpProjection(DType dtype, const StackedWeights& k,
+  const UpProjection* NewUpProjection(DType weights, const StackedWeights& k,
                                       bool absorb,
                                       const StackedWeights& v) override {
+    const DType dtype = WideType(weights);
     auto owned = std::make_unique<CpuUpProjection>();
     kernels::UpProjection& up = owned->up;
     std::vector<float> w_uk(static_cast<size_t>(k.outputs) * k.inputs);

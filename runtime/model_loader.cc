@@ -39,7 +39,7 @@ class ModelLoader {
         const WeightMatrix embedding,
         reader_.Matrix("model.embed_tokens.weight", vocab, hidden));
     model_.embedding_ =
-        Upload(WideType(dtype_), vocab, hidden, Source(embedding));
+        Upload(HeadType(dtype_), vocab, hidden, Source(embedding));
     ASSIGN_OR_RETURN(std::vector<float> norm,
                      reader_.Vector("model.norm.weight", hidden));
     model_.final_norm_ = backend_.NewVector(norm);
@@ -51,7 +51,7 @@ class ModelLoader {
         ASSIGN_OR_RETURN(const WeightMatrix head,
                          reader_.Matrix("lm_head.weight", vocab, hidden));
         model_.lm_head_.w =
-            Upload(WideType(dtype_), vocab, hidden, Source(head));
+            Upload(HeadType(dtype_), vocab, hidden, Source(head));
       }
     }
     for (int i = 0; i < config_.num_layers; ++i) {

@@ -18,7 +18,8 @@ namespace mla::runtime {
 struct BackendOptions {
   // "auto": "cuda" if that can be used, else "cpu", with a line in the log.
   // "cuda": the first GPUs. "cpu": the best this machine has, or one Isa:
-  // cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, cpu-avx512-bf16.
+  // cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, cpu-avx512-vnni,
+  // cpu-avx512-bf16.
   std::string name = "auto";
   int threads = 0;  // on the CPU; 0: every one that the process may use
   // Among which a model is divided: GPUs, or shares of the CPU's threads.

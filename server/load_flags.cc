@@ -12,10 +12,11 @@ using kernels::DType;
 
 using DTypes = std::map<std::string, DType>;
 
-const DTypes kWeightTypes = {{"bf16", DType::kBF16},
-                             {"f32", DType::kF32},
-                             {"fp8", DType::kF8E4M3},
-                             {"fp8_e4m3", DType::kF8E4M3}};
+const DTypes kWeightTypes = {
+    {"bf16", DType::kBF16},  {"f32", DType::kF32},
+    {"int8", DType::kQ8_0},  {"q8_0", DType::kQ8_0},
+    {"int4", DType::kQ4_1},  {"q4_1", DType::kQ4_1},
+    {"fp8", DType::kF8E4M3}, {"fp8_e4m3", DType::kF8E4M3}};
 const DTypes kRowTypes = {{"bf16", DType::kBF16},
                           {"f32", DType::kF32},
                           {"fp8", DType::kF8E4M3},
@@ -36,15 +37,16 @@ void AddDType(CLI::App& command, const std::string& flag, DType& dtype,
 void AddLoadFlags(CLI::App& command, runtime::LoadOptions& options) {
   AddDType(command, "--weights-dtype", options.model.weights_dtype,
            kWeightTypes,
-           "Weights in memory: bf16; f32 for exact comparison; fp8 (a GPU's: "
-           "a byte each, what an fp8 checkpoint has)",
+           "Weights in memory: bf16; f32 for exact comparison; int8 (q8_0) and "
+           "int4 (q4_1), the CPU's, in groups of 32 as GGUF has them; fp8 (a "
+           "GPU's: a byte each, what an fp8 checkpoint has)",
            "MLA_WEIGHTS_DTYPE", "Model");
   command
       .add_option("--backend", options.backend.name,
                   "Where it runs: auto for a GPU if there is one, else the "
                   "CPU; cuda; cpu for the best this machine has, or "
                   "cpu-reference, cpu-portable, cpu-avx2, cpu-avx512, "
-                  "cpu-avx512-bf16")
+                  "cpu-avx512-vnni, cpu-avx512-bf16")
       ->capture_default_str()
       ->envname("MLA_BACKEND")
       ->group("Model");

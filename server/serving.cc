@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "runtime/backend.h"
 #include "runtime/convert/conversion_cache.h"
 #include "runtime/metrics.h"
 #include "runtime/status_macros.h"
@@ -128,7 +129,7 @@ class ServingImpl final : public Serving {
     convert.in = options_.model;
     convert.spec = *conversion_;
     convert.calibration = options_.calibration;
-    convert.type = options_.load.model.weights_dtype;
+    convert.type = runtime::WideType(options_.load.model.weights_dtype);
     convert.threads = options_.load.backend.threads;
     convert.progress = [](const runtime::ConvertProgress& p) {
       Log().info("converting layer={}/{} {}", p.layer, p.layers,

@@ -7,6 +7,7 @@ extern const InnerKernels kPortableKernels;
 #if defined(__x86_64__)
 extern const InnerKernels kAvx2Kernels;
 extern const InnerKernels kAvx512Kernels;
+extern const InnerKernels kAvx512VnniKernels;
 extern const InnerKernels kAvx512Bf16Kernels;
 #endif
 
@@ -21,6 +22,8 @@ const InnerKernels& GetInnerKernels(Isa isa) {
       return kAvx2Kernels;
     case Isa::kAvx512:
       return kAvx512Kernels;
+    case Isa::kAvx512Vnni:
+      return kAvx512VnniKernels;
     case Isa::kAvx512Bf16:
       return kAvx512Bf16Kernels;
 #else

@@ -19,14 +19,32 @@ inline constexpr int kPanel = 16;
 
 constexpr int WholePanels(int n) { return (n + kPanel - 1) / kPanel * kPanel; }
 
+// Consecutive inputs that share a scale in quantised weights and activations.
+inline constexpr int kGroup = 32;
+
+constexpr int Groups(int k) { return (k + kGroup - 1) / kGroup; }
+
+// A row of activations in bytes, to meet weights in bytes or nibbles: input i
+// of group g is scale[g] * x[i]. One after the other:
+//   int8 x[32 * groups]     zero behind the last input
+//   float scale[groups]     the group's largest magnitude / 127
+//   int32 offset[groups]    -128 * sum of the group's x: weights' bytes are
+//                           stored plus 128, since VNNI multiplies unsigned
+//                           with signed
+//   float sum[groups]       scale * sum of the group's x, which meets the
+//                           weights' minimum
+constexpr size_t QuantisedRowBytes(int k) {
+  return (static_cast<size_t>(Groups(k)) * (kGroup + 12) + 63) / 64 * 64;
+}
+
 // Tokens of keys and values that one attention tile holds.
 inline constexpr int kTileTokens = 64;
 
 // y[rows, 16 * panels] = x[rows, k] * panels^T. See kernels/packed_matrix.h.
 struct GemmArgs {
   DType dtype;      // of the panels
-  const void* x;    // [rows, k] float, or bf16 pairs (see bf16_inputs)
-  size_t x_stride;  // elements between rows
+  const void* x;    // [rows, k] float, or as the flags of InnerKernels say
+  size_t x_stride;  // bytes between rows
   int rows;
   int k;
   const std::byte* w;  // first panel
@@ -58,6 +76,8 @@ struct AttendTileArgs {
 struct InnerKernels {
   // BF16 panels take x as bf16, [rows, 2 * ceil(k/2)], zero-padded.
   bool bf16_inputs;
+  // Q8_0 and Q4_1 panels take x as quantise_row leaves it.
+  bool quantised_inputs;
 
   void (*gemm)(const GemmArgs& args);
   void (*attend_tile)(const AttendTileArgs& args);
@@ -65,6 +85,8 @@ struct InnerKernels {
   void (*pack_keys)(DType dtype, const void* const* rows, int tokens,
                     int offset, int length, float* dst);
   void (*to_float)(DType dtype, const void* src, int n, float* dst);
+  // x [k] to QuantisedRowBytes(k) bytes, to nearest; the same on every Isa.
+  void (*quantise_row)(const float* x, int k, void* dst);
   void (*from_float)(DType dtype, const float* src, int n, void* dst);
   // y = x / sqrt(mean(x^2) + eps) * w, over n elements. y may be x.
   void (*rms_norm)(const float* x, const float* w, float eps, int n, float* y);

@@ -14,6 +14,8 @@ const char* Name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAvx512Vnni:
+      return "avx512-vnni";
     case Isa::kAvx512Bf16:
       return "avx512-bf16";
   }
@@ -33,8 +35,11 @@ bool IsSupported(Isa isa) {
              __builtin_cpu_supports("avx512bw") &&
              __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
+    case Isa::kAvx512Vnni:
+      return IsSupported(Isa::kAvx512) && __builtin_cpu_supports("avx512vnni");
     case Isa::kAvx512Bf16:
-      return IsSupported(Isa::kAvx512) && __builtin_cpu_supports("avx512bf16");
+      return IsSupported(Isa::kAvx512Vnni) &&
+             __builtin_cpu_supports("avx512bf16");
 #else
     default:
       return false;
@@ -44,7 +49,8 @@ bool IsSupported(Isa isa) {
 }
 
 Isa BestIsa() {
-  for (Isa isa : {Isa::kAvx512Bf16, Isa::kAvx512, Isa::kAvx2}) {
+  for (Isa isa :
+       {Isa::kAvx512Bf16, Isa::kAvx512Vnni, Isa::kAvx512, Isa::kAvx2}) {
     if (IsSupported(isa)) return isa;
   }
   return Isa::kPortable;

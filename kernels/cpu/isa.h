@@ -13,11 +13,13 @@ enum class Isa : uint8_t {
   kPortable,    // the vector code, compiled for the baseline
   kAvx2,        // AVX2 + FMA
   kAvx512,      // AVX-512 F/BW/DQ/VL
+  kAvx512Vnni,  // and AVX512-VNNI: bytes meet bytes
   kAvx512Bf16,  // and AVX512-BF16: bf16 weights meet bf16 activations
 };
 
-inline constexpr Isa kAllIsas[] = {Isa::kReference, Isa::kPortable, Isa::kAvx2,
-                                   Isa::kAvx512, Isa::kAvx512Bf16};
+inline constexpr Isa kAllIsas[] = {Isa::kReference,  Isa::kPortable,
+                                   Isa::kAvx2,       Isa::kAvx512,
+                                   Isa::kAvx512Vnni, Isa::kAvx512Bf16};
 
 const char* Name(Isa isa);
 bool IsSupported(Isa isa);  // by this build and this machine

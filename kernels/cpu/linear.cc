@@ -17,28 +17,35 @@ constexpr int64_t kSerialWork = 1 << 15;
 // Below this many elements converting the inputs is not worth a second pass.
 constexpr int64_t kSerialConvert = 1 << 14;
 
-// The inputs as the inner kernel wants them: floats, or bf16 pairs.
+// The inputs as the inner kernel wants them: floats, bf16 pairs or bytes.
 struct Inputs {
-  const void* data;
-  size_t stride;
-  size_t element_bytes;
+  const std::byte* data;
+  size_t stride;  // bytes
 };
 
 template <typename ForEachRow>
 Inputs Prepare(const InnerKernels& inner, Scratch& scratch, Rows x,
                const PackedMatrix& w, ForEachRow&& for_each_row) {
-  if (w.dtype() != DType::kBF16 || !inner.bf16_inputs) {
-    return {x.data, x.stride, sizeof(float)};
-  }
   const int k = w.k();
-  const size_t stride = (static_cast<size_t>(k) + 1) / 2 * 2;
-  bf16_t* converted = scratch.Take<bf16_t>(x.rows * stride);
+  const bool bytes = w.quantised() && inner.quantised_inputs;
+  const bool pairs = w.dtype() == DType::kBF16 && inner.bf16_inputs;
+  if (!bytes && !pairs) {
+    return {reinterpret_cast<const std::byte*>(x.data),
+            x.stride * sizeof(float)};
+  }
+  const size_t stride =
+      bytes ? QuantisedRowBytes(k) : (size_t(k) + 1) / 2 * 2 * sizeof(bf16_t);
+  std::byte* converted = scratch.Take<std::byte>(x.rows * stride);
   for_each_row([&, converted](int row, int) {
-    bf16_t* dst = converted + row * stride;
+    std::byte* dst = converted + row * stride;
+    if (bytes) {
+      inner.quantise_row(x[row], k, dst);
+      return;
+    }
     inner.from_float(DType::kBF16, x[row], k, dst);
-    if (k % 2 != 0) dst[k] = 0;
+    if (k % 2 != 0) reinterpret_cast<bf16_t*>(dst)[k] = 0;
   });
-  return {converted, stride, sizeof(bf16_t)};
+  return {converted, stride};
 }
 
 // The product of a group's rows with panels [first, end) of its weight.
@@ -47,8 +54,7 @@ GemmArgs Args(const Inputs& x, const LinearGroup& group, int first, int end,
   const PackedMatrix& w = *group.w;
   const int column = first * kPanel;
   return {.dtype = w.dtype(),
-          .x = static_cast<const std::byte*>(x.data) +
-               group.first_row * x.stride * x.element_bytes,
+          .x = x.data + group.first_row * x.stride,
           .x_stride = x.stride,
           .rows = group.num_rows,
           .k = w.k(),

@@ -20,16 +20,40 @@ float Element(DType dtype, const void* row, int i) {
   return static_cast<const float*>(row)[i];
 }
 
+// kernels/packed_matrix.h says where.
+float QuantisedWeight(const GemmArgs& a, const std::byte* panel, int lane,
+                      int k) {
+  const bool nibbles = a.dtype == DType::kQ4_1;
+  const int g = k / kGroup, i = k % kGroup, quad = i / 4;
+  const int per_byte = nibbles ? 2 : 1;
+  const int group_bytes = kPanel * kGroup / per_byte;
+  const auto byte = std::to_integer<int>(
+      panel[g * group_bytes + (quad / per_byte * kPanel + lane) * 4 + i % 4]);
+  const auto half = [&](int index) {
+    uint16_t bits;
+    std::memcpy(&bits,
+                panel + Groups(a.k) * group_bytes +
+                    ((g * per_byte + index) * kPanel + lane) * 2,
+                2);
+    return FromF16(bits);
+  };
+  if (!nibbles) return half(0) * (byte - 128);
+  return half(0) * (byte >> quad % 2 * 4 & 15) + half(1);
+}
+
 float PanelWeight(const GemmArgs& a, int output, int k) {
   const std::byte* panel = a.w + output / kPanel * a.panel_bytes;
   const int lane = output % kPanel;
+  if (a.dtype == DType::kQ8_0 || a.dtype == DType::kQ4_1) {
+    return QuantisedWeight(a, panel, lane, k);
+  }
   if (a.dtype == DType::kF32) return Element(a.dtype, panel, k * kPanel + lane);
   return Element(a.dtype, panel, (k / 2 * kPanel + lane) * 2 + k % 2);
 }
 
 void Gemm(const GemmArgs& a) {
   for (int row = 0; row < a.rows; ++row) {
-    const float* x = static_cast<const float*>(a.x) + row * a.x_stride;
+    const float* x = static_cast<const float*>(a.x) + row * (a.x_stride / 4);
     for (int n = 0; n < a.outputs; ++n) {
       double sum = a.bias != nullptr ? a.bias[n] : 0.0;
       for (int k = 0; k < a.k; ++k) sum += double{x[k]} * PanelWeight(a, n, k);
@@ -89,6 +113,30 @@ void FromFloat(DType dtype, const float* src, int n, void* dst) {
   }
 }
 
+void QuantiseRow(const float* x, int k, void* dst) {
+  const int groups = Groups(k);
+  auto* q = static_cast<int8_t*>(dst);
+  auto* scale = reinterpret_cast<float*>(q + groups * kGroup);
+  auto* offset = reinterpret_cast<int32_t*>(scale + groups);
+  auto* sum = reinterpret_cast<float*>(offset + groups);
+  for (int g = 0; g < groups; ++g) {
+    const int first = g * kGroup;
+    const int end = std::min(first + kGroup, k);
+    float largest = 0;
+    for (int i = first; i < end; ++i)
+      largest = std::max(largest, std::abs(x[i]));
+    const float inverse = largest > 1e-30f ? 127.0f / largest : 0.0f;
+    int total = 0;
+    for (int i = first; i < first + kGroup; ++i) {
+      q[i] = i < end ? static_cast<int8_t>(std::nearbyint(x[i] * inverse)) : 0;
+      total += q[i];
+    }
+    scale[g] = largest / 127.0f;
+    offset[g] = -128 * total;
+    sum[g] = scale[g] * static_cast<float>(total);
+  }
+}
+
 void RmsNorm(const float* x, const float* w, float eps, int n, float* y) {
   double squares = 0;
   for (int i = 0; i < n; ++i) squares += double{x[i]} * x[i];
@@ -111,8 +159,8 @@ void AddScaled(const float* x, float scale, int n, float* y) {
 
 extern const InnerKernels kReferenceKernels;
 const InnerKernels kReferenceKernels = {
-    false,     Gemm,    AttendTile, PackKeys,  ToFloat,
-    FromFloat, RmsNorm, SiluMul,    AddScaled,
+    false,       false,     Gemm,    AttendTile, PackKeys,  ToFloat,
+    QuantiseRow, FromFloat, RmsNorm, SiluMul,    AddScaled,
 };
 
 }  // namespace mla::kernels

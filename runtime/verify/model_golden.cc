@@ -244,6 +244,17 @@ int RoundedTensors(const ModelConfig& config) {
   return 2 * projections + 1;
 }
 
+// What rounding to the type changes, beside the norm of what is rounded: bf16's
+// half a unit in the last place. A group of 32 normal numbers reaches to 2.2 of
+// their standard deviations and spans 4.2; half a step of 127 or of 15, rms,
+// is 2.2 / 127 / sqrt(12) = 2^-7.6 and 4.2 / 15 / sqrt(12) = 2^-3.6 of the
+// norm.
+double UnitRoundoff(DType weights) {
+  if (weights == DType::kQ8_0) return 0x1.0p-7;
+  if (weights == DType::kQ4_1) return 0x1.0p-3;
+  return 0x1.0p-9;
+}
+
 }  // namespace
 
 Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
@@ -251,7 +262,7 @@ Tolerance ToleranceFor(const ModelConfig& config, DType weights_dtype,
   if (weights_dtype == DType::kF32 && kv_dtype == DType::kF32) {
     return {.row = 1e-4, .gated = 1e-4, .attention = 1e-4, .mean = 1e-3};
   }
-  constexpr double u = 0x1.0p-9;
+  const double u = UnitRoundoff(weights_dtype);
   double rounded = RoundedTensors(config) + (rounds_attention ? 4 : 0);
   // Keys and values in e4m3, which may be off by 2^-4.
   if (kv_dtype == DType::kF8E4M3) rounded += 2 * 0x1.0p-4 / u;

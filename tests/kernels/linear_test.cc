@@ -1,12 +1,15 @@
 // Projections against a plain double loop over unpacked weights.
 //
 // Tolerance: a sum of k products in float is off by at most
-// (k + 1) * 2^-24 * sum |x w| in any order (Higham, section 3.1); bf16 paths
-// are compared with the oracle of the same rounded inputs.
+// (k + 1) * 2^-24 * sum |x w| in any order (Higham, section 3.1); paths that
+// round weights or inputs are compared with the oracle of the same rounded
+// ones. Where weights are steps above a minimum, both are summands: at most
+// three times the largest weight of the group.
 #include "kernels/cpu/linear.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tests/support/isa.h"
@@ -23,6 +26,9 @@ struct Shape {
 constexpr Shape kShapes[] = {{1, 1, 1},    {1, 16, 64},  {2, 17, 3},
                              {3, 15, 63},  {5, 100, 33}, {7, 48, 577},
                              {9, 33, 256}, {33, 40, 65}, {70, 129, 31}};
+
+constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kQ8_0,
+                            DType::kQ4_1};
 
 struct Problem {
   Problem(Shape shape, DType dtype)
@@ -48,19 +54,40 @@ struct Problem {
     return y;
   }
 
-  void Check(const std::vector<float>& y, bool bf16_inputs) const {
-    const bool bf16 = dtype == DType::kBF16;
+  // What `inner` multiplies with, in its own rounding.
+  std::vector<float> RoundedInputs(const InnerKernels& inner, int m) const {
+    std::vector<float> a(&x[size_t(m) * shape.inputs],
+                         &x[size_t(m + 1) * shape.inputs]);
+    if (dtype == DType::kBF16 && inner.bf16_inputs) {
+      for (float& v : a) v = FromBF16(ToBF16(v));
+    }
+    if (!packed.quantised() || !inner.quantised_inputs) return a;
+    for (int first = 0; first < shape.inputs; first += kGroup) {
+      const int end = std::min(first + kGroup, shape.inputs);
+      float top = 0;
+      for (int k = first; k < end; ++k) top = std::max(top, std::abs(a[k]));
+      for (int k = first; k < end; ++k) {
+        a[k] = std::nearbyint(a[k] * (127 / top)) * (top / 127);
+      }
+    }
+    return a;
+  }
+
+  void Check(const std::vector<float>& y, const InnerKernels& inner) const {
+    std::vector<float> w(shape.inputs);
     for (int m = 0; m < shape.rows; ++m) {
+      const std::vector<float> a = RoundedInputs(inner, m);
       for (int n = 0; n < shape.outputs; ++n) {
+        packed.GetRow(n, w.data());
+        const double largest = std::abs(*std::max_element(
+            w.begin(), w.end(),
+            [](float p, float q) { return std::abs(p) < std::abs(q); }));
         double sum = bias[n];
         double magnitude = std::abs(bias[n]);
         for (int k = 0; k < shape.inputs; ++k) {
-          float a = x[size_t(m) * shape.inputs + k];
-          float b = w[size_t(n) * shape.inputs + k];
-          if (bf16) b = FromBF16(ToBF16(b));
-          if (bf16 && bf16_inputs) a = FromBF16(ToBF16(a));
-          sum += double{a} * b;
-          magnitude += std::abs(double{a} * b);
+          sum += double{a[k]} * w[k];
+          magnitude += std::abs(double{a[k]}) *
+                       (dtype == DType::kQ4_1 ? 3 * largest : std::abs(w[k]));
         }
         EXPECT_NEAR(y[size_t(m) * shape.outputs + n], sum,
                     (shape.inputs + 1) * 0x1.0p-24 * magnitude)
@@ -80,19 +107,19 @@ MLA_FOR_EACH_ISA(LinearTest);
 
 TEST_P(LinearTest, MatchesADoubleLoop) {
   CpuContext cpu(GetParam(), 2);
-  for (DType dtype : {DType::kF32, DType::kBF16}) {
+  for (DType dtype : kTypes) {
     for (const Shape& shape : kShapes) {
       SCOPED_TRACE(::testing::Message()
                    << Name(dtype) << " " << shape.rows << "x" << shape.inputs
                    << " -> " << shape.outputs);
       Problem problem(shape, dtype);
-      problem.Check(problem.Run(cpu), cpu.inner().bf16_inputs);
+      problem.Check(problem.Run(cpu), cpu.inner());
     }
   }
 }
 
 TEST_P(LinearTest, GivesARowTheSameBitsWithAnyOthersAndOnAnyThreads) {
-  for (DType dtype : {DType::kF32, DType::kBF16}) {
+  for (DType dtype : kTypes) {
     Problem problem({33, 200, 145}, dtype);
     CpuContext one(GetParam(), 1);
     const std::vector<float> together = problem.Run(one);
@@ -124,6 +151,19 @@ TEST_P(LinearTest, GroupsMeetTheirOwnWeights) {
   const std::vector<float> with_b = b.Run(cpu);
   for (int i = 0; i < 6 * 20; ++i) {
     EXPECT_EQ(y[i], i < 2 * 20 ? with_a[i] : with_b[i]);
+  }
+}
+
+// Whole numbers are summed exactly and rows are rounded alike, so bytes give
+// the same on every Isa, up to what a fused multiply-add does not round.
+TEST(Linear, RoundsInputsAlikeOnEveryIsa) {
+  const std::vector<float> x = RandomFloats(77, 5);
+  const size_t bytes = QuantisedRowBytes(77);
+  std::vector<std::byte> expected(bytes), actual(bytes);
+  GetInnerKernels(Isa::kReference).quantise_row(x.data(), 77, expected.data());
+  for (Isa isa : mla::testing::SupportedIsas()) {
+    GetInnerKernels(isa).quantise_row(x.data(), 77, actual.data());
+    EXPECT_EQ(actual, expected) << Name(isa);
   }
 }
 

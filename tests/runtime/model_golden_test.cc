@@ -59,6 +59,18 @@ TEST(ModelGolden, Bf16StaysWithinItsRounding) {
   }
 }
 
+TEST(ModelGolden, QuantisedWeightsStayWithinTheirRounding) {
+  for (const std::string& path :
+       mla::testing::GoldenModels(mla::testing::kFamilies)) {
+    for (const DType weights : {DType::kQ8_0, DType::kQ4_1}) {
+      for (const char* backend : {"cpu", "cpu-portable"}) {
+        SCOPED_TRACE(path + " in " + kernels::Name(weights) + " on " + backend);
+        ExpectPassed(Verify(path, backend, weights, DType::kBF16, 64), 18);
+      }
+    }
+  }
+}
+
 TEST(ModelGolden, TheBlockSizeDoesNotMatter) {
   for (const std::string& path :
        mla::testing::GoldenModels(mla::testing::kFamilies)) {
