@@ -115,6 +115,10 @@ class CpuBackend : public Backend {
                      Name(), "': it has bf16, q8_0, q4_1 and f32"));
   }
 
+  bool rounds_attention() const override {
+    return cpu_.inner().bf16_attention();
+  }
+
   const Matrix* NewMatrix(DType dtype, int outputs, int inputs,
                           const RowSource& rows) override {
     matrices_.push_back(

@@ -1,12 +1,14 @@
 // Decode attention, absorbed and split over the cached tokens.
 //
-// Each (query row, latent group, split) is a task whose partial softmax is
-// merged with the other splits' in ascending order (flash-decoding). Splits
-// start at positions that the row's own position decides, so the sums are the
-// same alone or in a batch, on one thread or on many.
+// Each (query row, split) is a task that reads its tokens once, a tile at a
+// time for all latent groups, and whose partial softmax is merged with the
+// other splits' in ascending order (flash-decoding). Splits start at positions
+// that the row's own position decides, so the sums are the same alone or in a
+// batch, on one thread or on many.
 // Tested by tests/kernels/attention_test.cc.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "kernels/cpu/attention.h"
@@ -34,18 +36,11 @@ struct QueryRow {
   int tokens;  // cached rows: it sees [0, tokens)
   const int32_t* block_table;
   int splits;
-  size_t first_partial;  // of its virtual heads * splits
-
-  // Of a group's heads in a split, one after the other.
-  size_t Partial(const AttnLayout& layout, int group, int split) const {
-    return first_partial + size_t(layout.FirstHead(group)) * splits +
-           size_t(split) * layout.GroupHeads(group);
-  }
+  size_t first_partial;  // of its splits * virtual heads
 };
 
 struct Task {
   int query;  // index into the wave
-  int group;
   int split;
 };
 
@@ -62,10 +57,19 @@ struct Decode {
   int key_length() const {
     return op.absorbs_keys() ? layout().key_length() : op.query_dim();
   }
+  // Rows are read as they lie in the cache.
+  bool by_rows() const { return UsesBF16(cpu.inner(), layout(), cache.format); }
+  // Of a head's output in a partial.
+  int width() const {
+    const AttnLayout& l = layout();
+    return by_rows()
+               ? PaddedLength({SliceOf(l.value[0], 0), SliceOf(l.value[1], 0)})
+               : WholePanels(l.value_length());
+  }
 };
 
-// Queries in the space of a tile's keys, times scale * log2(e):
-// [q_nope W_UK | q_rope], or q itself. [rows, virtual heads * key_length]
+// Queries in the space of the rows: [q_nope W_UK | q_rope], per virtual head.
+// [rows, virtual heads * key_length]
 Rows AbsorbQueries(const Decode& d, int first_row, int rows) {
   const AttnLayout& layout = d.layout();
   const int key_length = d.key_length();
@@ -73,81 +77,163 @@ Rows AbsorbQueries(const Decode& d, int first_row, int rows) {
   const size_t width = size_t(layout.virtual_heads()) * key_length;
   Rows absorbed{d.cpu.OpScratch().Take<float>(rows * width), rows,
                 static_cast<int>(width), width};
-  const float scale = d.op.scale * kLog2E;
   d.cpu.pool().Run(layout.virtual_heads(), [&](int head, int thread) {
     const Rows dst = absorbed.Columns(head * key_length, key_length);
     const Rows src = d.q.Slice(first_row, rows)
                          .Columns(head % layout.heads * query_dim, query_dim);
-    int done = 0, nope = 0;
-    if (d.op.absorbs_keys()) {
-      Scratch& scratch = d.cpu.ThreadScratch(thread);
-      scratch.Reset();
-      const PackedMatrix& w = d.op.up->k_absorbed[head];
-      done = w.n();
-      nope = w.k();
-      LinearSerial(d.cpu.inner(), scratch, src.Columns(0, nope), w,
-                   dst.Columns(0, done));
-    }
+    Scratch& scratch = d.cpu.ThreadScratch(thread);
+    scratch.Reset();
+    const PackedMatrix& w = d.op.up->k_absorbed[head];
+    LinearSerial(d.cpu.inner(), scratch, src.Columns(0, w.k()), w,
+                 dst.Columns(0, w.n()));
     for (int row = 0; row < rows; ++row) {
-      std::copy_n(src[row] + nope, query_dim - nope, dst[row] + done);
-      for (int j = 0; j < key_length; ++j) dst[row][j] *= scale;
+      std::copy_n(src[row] + w.k(), query_dim - w.k(), dst[row] + w.n());
     }
   });
   return absorbed;
 }
 
-// Folds one split's tiles; the partial goes to max, sum and out.
-void RunSplit(const Decode& d, const QueryRow& query, const Task& task,
-              const float* q, Scratch& scratch, float* max, float* sum,
-              float* out) {
+// One query's virtual heads times scale * log2(e): floats, or bf16 with both
+// slices padded where rows are read as they lie.
+Queries ScaleQuery(const Decode& d, const float* q, Scratch& scratch) {
+  const AttnLayout& layout = d.layout();
+  const int heads = layout.virtual_heads();
+  const int length = d.key_length();
+  const float scale = d.op.scale * kLog2E;
+  // What is not absorbed has a query for all of a head's branches.
+  const int own = d.op.absorbs_keys() ? heads : layout.heads;
+  auto* floats = scratch.Take<float>(size_t(heads) * length);
+  for (int head = 0; head < heads; ++head) {
+    const float* src = q + size_t(head % own) * length;
+    float* dst = floats + size_t(head) * length;
+    for (int j = 0; j < length; ++j) dst[j] = src[j] * scale;
+  }
+  if (!d.by_rows()) return {.floats = floats, .stride = length};
+  const int padded =
+      PaddedLength({SliceOf(layout.key[0], 0), SliceOf(layout.key[1], 0)});
+  auto* halves = scratch.Take<bf16_t>(size_t(heads) * padded);
+  std::fill_n(halves, size_t(heads) * padded, bf16_t{0});
+  for (int head = 0; head < heads; ++head) {
+    const float* src = floats + size_t(head) * length;
+    bf16_t* dst = halves + size_t(head) * padded;
+    for (const Slice& slice : layout.key) {
+      d.cpu.inner().from_float(DType::kBF16, src, slice.length, dst);
+      src += slice.length;
+      dst += PaddedLength({SliceOf(slice, 0), {}});
+    }
+  }
+  return {.halves = halves, .stride = padded};
+}
+
+// One latent group's part of a split.
+class GroupFold {
+ public:
+  GroupFold(const Decode& d, int group, const Queries& q, Tile* tile)
+      : d_(d),
+        group_(group),
+        first_(d.layout().FirstHead(group)),
+        heads_(d.layout().GroupHeads(group)),
+        q_(q),
+        tile_(tile) {}
+
+  void Rows(const TileRows& rows, RunningSoftmax& state) const {
+    const AttnLayout& l = d_.layout();
+    d_.cpu.inner().attend_rows(
+        {.heads = heads_,
+         .q = q_.halves + size_t(first_) * q_.stride,
+         .q_stride = size_t(q_.stride),
+         .rows = rows.row,
+         .tokens = rows.count,
+         .key = {SliceOf(l.key[0], group_), SliceOf(l.key[1], group_)},
+         .value = {SliceOf(l.value[0], group_), SliceOf(l.value[1], group_)},
+         .max = state.max + first_,
+         .sum = state.sum + first_,
+         .out = state.out + size_t(first_) * state.width,
+         .out_stride = size_t(state.width)});
+  }
+
+  void Tiles(TileRows rows, Scratch& scratch, RunningSoftmax& state) const {
+    const InnerKernels& inner = d_.cpu.inner();
+    Widen(inner, scratch, d_.cache.format, ElementRange(d_.layout(), group_),
+          rows);
+    if (d_.layout().rotate_on_read) {
+      LoadRotated(inner, scratch, d_.op, group_, rows, *tile_);
+    } else {
+      LoadSlices(inner, d_.layout(), group_, rows, scratch, *tile_);
+    }
+    auto* visible = scratch.Take<int>(heads_);
+    std::fill_n(visible, heads_, rows.count);
+    Queries q = q_;
+    q.floats += size_t(first_) * q.stride;
+    state.Fold(inner, first_, heads_, q, *tile_, rows.count, visible);
+  }
+
+ private:
+  const Decode& d_;
+  const int group_;
+  const int first_;
+  const int heads_;
+  const Queries& q_;
+  Tile* const tile_;
+};
+
+// Folds one split's tiles into `state`.
+void RunSplit(const Decode& d, const QueryRow& query, int split, const float* q,
+              Scratch& scratch, RunningSoftmax state) {
   const AttnLayout& layout = d.layout();
   const int split_tokens = SplitTokens(query.tokens);
-  const int first = task.split * split_tokens;
+  const int first = split * split_tokens;
   const int end = std::min(first + split_tokens, query.tokens);
-  const int heads = layout.GroupHeads(task.group);
-  RunningSoftmax state(scratch, heads, layout.value_length());
-  Tile tile(scratch, d.key_length(), layout.value_length());
-  const ElementRange range(layout, task.group);
+  const Queries queries = ScaleQuery(d, q, scratch);
+  const bool by_rows = d.by_rows();
+  std::optional<Tile> tile;
+  if (!by_rows) {
+    tile.emplace(scratch, false, d.key_length(), layout.value_length());
+  }
   for (int start = first; start < end; start += kTileTokens) {
-    const Scratch::Mark mark = scratch.GetMark();
     TileRows rows(d.cache, query.block_table, start, end);
-    Widen(d.cpu.inner(), scratch, d.cache.format, range, rows);
     if (layout.time_stride > 1 && start + rows.count == query.tokens) {
       rows.row[rows.count - 1] =
           d.op.newest_rows + query.row * d.cache.row_bytes();
     }
-    if (layout.rotate_on_read) {
-      LoadRotated(d.cpu.inner(), scratch, d.op, task.group, rows, tile);
-    } else {
-      LoadSlices(d.cpu.inner(), layout, task.group, rows, tile);
+    for (int group = 0; group < layout.groups; ++group) {
+      const GroupFold fold(d, group, queries, by_rows ? nullptr : &*tile);
+      if (by_rows) {
+        fold.Rows(rows, state);
+        continue;
+      }
+      const Scratch::Mark mark = scratch.GetMark();
+      fold.Tiles(rows, scratch, state);
+      scratch.Rewind(mark);
     }
-    scratch.Rewind(mark);
-    std::fill_n(state.visible, heads, rows.count);
-    state.Fold(d.cpu.inner(), q, d.key_length(), tile, rows.count);
-  }
-  std::copy_n(state.max, heads, max);
-  std::copy_n(state.sum, heads, sum);
-  const int width = layout.value_length();
-  for (int head = 0; head < heads; ++head) {
-    std::copy_n(state.out + size_t(head) * state.width, width,
-                out + size_t(head) * width);
   }
 }
 
-// dst = sum_s 2^(max_s - max) out_s / sum_s 2^(max_s - max) sum_s
-void MergeSplits(const InnerKernels& inner, int splits, const float* max,
-                 const float* sum, const float* out, size_t split_stride,
-                 int width, float* dst) {
+// dst = sum_s 2^(max_s - max) out_s / sum_s 2^(max_s - max) sum_s, where splits
+// are `heads` partials apart.
+void MergeSplits(const Decode& d, int splits, size_t heads, const float* max,
+                 const float* sum, const float* out, float* dst) {
   float top = max[0];
-  for (int s = 1; s < splits; ++s) top = std::max(top, max[s * split_stride]);
+  for (int s = 1; s < splits; ++s) top = std::max(top, max[s * heads]);
   float total = 0.0f;
   for (int s = 0; s < splits; ++s) {
-    total += std::exp2(max[s * split_stride] - top) * sum[s * split_stride];
+    total += std::exp2(max[s * heads] - top) * sum[s * heads];
   }
-  std::fill_n(dst, width, 0.0f);
+  const int width = d.width();
+  std::fill_n(dst, d.layout().value_length(), 0.0f);
   for (int s = 0; s < splits; ++s) {
-    const float weight = std::exp2(max[s * split_stride] - top) / total;
-    inner.add_scaled(out + s * split_stride * width, weight, width, dst);
+    const float weight = std::exp2(max[s * heads] - top) / total;
+    const float* src = out + s * heads * width;
+    if (!d.by_rows()) {
+      d.cpu.inner().add_scaled(src, weight, d.layout().value_length(), dst);
+      continue;
+    }
+    float* to = dst;
+    for (const Slice& slice : d.layout().value) {
+      d.cpu.inner().add_scaled(src, weight, slice.length, to);
+      to += slice.length;
+      src += PaddedLength({SliceOf(slice, 0), {}});
+    }
   }
 }
 
@@ -190,56 +276,58 @@ void ProjectValues(const Decode& d, Rows merged, Rows out) {
 // Queries [first, end) of consecutive rows, start to finish.
 void RunWave(const Decode& d, QueryRow* queries, int count) {
   const AttnLayout& layout = d.layout();
-  const int width = layout.value_length();
+  const size_t heads = layout.virtual_heads();
+  const int width = d.width();
   Scratch& scratch = d.cpu.OpScratch();
   scratch.Reset();
   const int first_row = queries[0].row;
-  const Rows absorbed = AbsorbQueries(d, first_row, count);
+  const Rows q = d.op.absorbs_keys() ? AbsorbQueries(d, first_row, count)
+                                     : d.q.Slice(first_row, count);
 
-  std::vector<Task> tasks;
   size_t partials = 0;
+  int num_tasks = 0;
   for (int i = 0; i < count; ++i) {
     queries[i].first_partial = partials;
-    partials += size_t(layout.virtual_heads()) * queries[i].splits;
-    for (int group = 0; group < layout.groups; ++group) {
-      for (int split = 0; split < queries[i].splits; ++split) {
-        tasks.push_back({i, group, split});
-      }
+    partials += heads * queries[i].splits;
+    num_tasks += queries[i].splits;
+  }
+  auto* tasks = scratch.Take<Task>(num_tasks);
+  for (int i = 0, t = 0; i < count; ++i) {
+    for (int split = 0; split < queries[i].splits; ++split) {
+      tasks[t++] = {i, split};
     }
   }
   float* max = scratch.Take<float>(partials);
   float* sum = scratch.Take<float>(partials);
   float* partial = scratch.Take<float>(partials * width);
-  d.cpu.pool().Run(static_cast<int>(tasks.size()), [&](int t, int thread) {
+  d.cpu.pool().Run(num_tasks, [&](int t, int thread) {
     const Task& task = tasks[t];
     Scratch& local = d.cpu.ThreadScratch(thread);
     local.Reset();
     const QueryRow& query = queries[task.query];
-    const size_t at = query.Partial(layout, task.group, task.split);
-    RunSplit(d, query, task,
-             absorbed[task.query] +
-                 size_t(layout.FirstHead(task.group)) * d.key_length(),
-             local, max + at, sum + at, partial + at * width);
+    const size_t at = query.first_partial + task.split * heads;
+    RunSplit(d, query, task.split, q[task.query], local,
+             RunningSoftmax(max + at, sum + at, partial + at * width,
+                            static_cast<int>(heads), width));
   });
 
   const Rows out = d.out.Slice(first_row, count);
+  const int value_length = layout.value_length();
   Rows merged = out;
   if (d.op.projects_values()) {
-    const size_t merged_width = size_t(layout.virtual_heads()) * width;
+    const size_t merged_width = heads * value_length;
     merged = {scratch.Take<float>(count * merged_width), count,
               static_cast<int>(merged_width), merged_width};
   }
-  d.cpu.pool().Run(count * layout.groups, [&](int index, int) {
-    const int i = index / layout.groups;
-    const int group = index % layout.groups;
-    const int heads = layout.GroupHeads(group);
-    const size_t first = queries[i].Partial(layout, group, 0);
-    for (int h = 0; h < heads; ++h) {
-      MergeSplits(d.cpu.inner(), queries[i].splits, max + first + h,
-                  sum + first + h, partial + (first + h) * width, heads, width,
-                  merged[i] + (size_t(layout.FirstHead(group)) + h) * width);
-    }
-  });
+  d.cpu.ForEach(static_cast<int>(count * heads),
+                static_cast<int64_t>(partials) * width, [&](int index, int) {
+                  const size_t i = index / heads;
+                  const size_t h = index % heads;
+                  const size_t first = queries[i].first_partial + h;
+                  MergeSplits(d, queries[i].splits, heads, max + first,
+                              sum + first, partial + first * width,
+                              merged[i] + h * value_length);
+                });
   if (d.op.projects_values()) ProjectValues(d, merged, out);
 }
 
@@ -252,7 +340,7 @@ void AttendDecode(CpuContext& cpu, const AttentionOp& op,
   const Decode decode{cpu, op, cache, q, out};
   const size_t row_bytes =
       sizeof(float) * op.layout.virtual_heads() *
-      (decode.key_length() + (kMaxSplits + 1) * (op.layout.value_length() + 2));
+      (decode.key_length() + (kMaxSplits + 1) * (decode.width() + 2));
   const size_t wave = std::max<size_t>(1, kWaveBytes / row_bytes);
   for (size_t first = 0; first < queries.size(); first += wave) {
     RunWave(decode, queries.data() + first,

@@ -52,6 +52,17 @@ struct Prefill {
   Rows out;
 };
 
+// A tile's rows rounded to bf16.
+TileRows Halves(const InnerKernels& inner, Scratch& scratch, Rows x) {
+  TileRows rows(DType::kBF16, x.rows);
+  for (int t = 0; t < x.rows; ++t) {
+    auto* half = scratch.Take<bf16_t>(x.cols);
+    inner.from_float(DType::kBF16, x[t], x.cols, half);
+    rows.row[t] = half;
+  }
+  return rows;
+}
+
 // Up-projects one tile of rows to a virtual head's keys and values.
 void Materialise(const Prefill& p, Scratch& scratch, int head,
                  const TileRows& rows, Tile& tile) {
@@ -72,20 +83,29 @@ void Materialise(const Prefill& p, Scratch& scratch, int head,
                   dim, size_t(dim)};
   LinearSerial(inner, scratch, view.Columns(0, w_uk.k()), w_uk,
                keys.Columns(0, w_uk.n()));
-  const void* key_rows[kTileTokens];
   for (int t = 0; t < rows.count; ++t) {
     std::copy(view[t] + w_uk.k(), view[t] + view.cols, keys[t] + w_uk.n());
-    key_rows[t] = keys[t];
   }
-  inner.pack_keys(DType::kF32, key_rows, rows.count, 0, dim, tile.k_t);
-
-  const int v_dim = p.op.output_dim();
+  Rows values{tile.v, rows.count, p.op.output_dim(), size_t(tile.v_stride)};
+  if (tile.bf16()) {
+    values.data = scratch.Take<float>(size_t(rows.count) * values.stride);
+  }
   if (p.op.projects_values()) {
     LinearSerial(inner, scratch, gather(layout.value, layout.value_length()),
-                 p.op.up->v[head],
-                 {tile.v, rows.count, v_dim, size_t(tile.v_stride)});
+                 p.op.up->v[head], values);
   } else {
-    GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
+    GatherSlices(inner, layout.value, group, rows, values.data, values.stride);
+  }
+  if (tile.bf16()) {
+    const TileRows half_keys = Halves(inner, scratch, keys);
+    inner.pack_key_pairs(half_keys.row, rows.count, 0, dim, dim / 2,
+                         tile.key_pairs);
+    PackValues(inner, {0, values.cols}, Halves(inner, scratch, values),
+               tile.value_pairs);
+  } else {
+    const void* key_rows[kTileTokens];
+    for (int t = 0; t < rows.count; ++t) key_rows[t] = keys[t];
+    inner.pack_keys(DType::kF32, key_rows, rows.count, 0, dim, tile.k_t);
   }
   scratch.Rewind(mark);
 }
@@ -98,17 +118,25 @@ Rows RunTask(const Prefill& p, Scratch& scratch, const Task& task,
   const SequenceSpan& span = *task.span;
   const int dim = p.op.query_dim();
   const int rows = task.count * heads;
-  float* queries = scratch.Take<float>(size_t(rows) * dim);
+  const bool bf16 =
+      UsesBF16(p.cpu.inner(), p.op.layout, p.cache.format) && dim % 2 == 0;
+  Queries queries{.stride = dim};
+  auto* floats = scratch.Take<float>(size_t(rows) * dim);
+  auto* halves = bf16 ? scratch.Take<bf16_t>(size_t(rows) * dim) : nullptr;
+  queries.floats = floats;
+  queries.halves = halves;
   const float scale = p.op.scale * kLog2E;
   for (int i = 0; i < task.count; ++i) {
     const float* src =
         p.q[span.first_row + task.first + i] + size_t(first_head) * dim;
-    float* dst = queries + size_t(i) * heads * dim;
+    float* dst = floats + size_t(i) * heads * dim;
     for (int j = 0; j < heads * dim; ++j) dst[j] = src[j] * scale;
   }
+  if (bf16) p.cpu.inner().from_float(DType::kBF16, floats, rows * dim, halves);
 
-  RunningSoftmax state(scratch, rows, width);
-  Tile tile(scratch, dim, width);
+  RunningSoftmax state(scratch, rows, WholePanels(width));
+  Tile tile(scratch, bf16, dim, width);
+  int* visible = scratch.Take<int>(rows);
   const int first_position = span.first_position + task.first;
   const int end = first_position + task.count;
   for (int start = 0; start < end; start += kTileTokens) {
@@ -118,9 +146,9 @@ Rows RunTask(const Prefill& p, Scratch& scratch, const Task& task,
     scratch.Rewind(mark);
     for (int row = 0; row < rows; ++row) {
       const int seen = first_position + row / heads + 1 - start;
-      state.visible[row] = std::clamp(seen, 0, tile_rows.count);
+      visible[row] = std::clamp(seen, 0, tile_rows.count);
     }
-    state.Fold(p.cpu.inner(), queries, dim, tile, tile_rows.count);
+    state.Fold(p.cpu.inner(), 0, rows, queries, tile, tile_rows.count, visible);
   }
   for (int row = 0; row < rows; ++row) {
     state.Normalize(row, state.out + size_t(row) * state.width);
@@ -143,7 +171,7 @@ void RunGroup(const Prefill& p, Scratch& scratch, const Task& task) {
                 if (layout.rotate_on_read) {
                   LoadRotated(inner, scratch, p.op, group, rows, tile);
                 } else {
-                  LoadSlices(inner, layout, group, rows, tile);
+                  LoadSlices(inner, layout, group, rows, scratch, tile);
                 }
               });
   const int dim = p.op.output_dim();

@@ -23,6 +23,7 @@ struct TileRows {
   int count = 0;
   DType dtype;
 
+  TileRows(DType dtype, int count) : count(count), dtype(dtype) {}
   TileRows(const CacheRows& cache, const int32_t* block_table, int first,
            int end)
       : first(first),
@@ -70,20 +71,39 @@ inline void Widen(const InnerKernels& inner, Scratch& scratch,
   rows.dtype = DType::kF32;
 }
 
-// Keys transposed and values, as floats; see AttendTileArgs.
+// Whether attention over such rows is computed in bf16.
+inline bool UsesBF16(const InnerKernels& inner, const AttnLayout& layout,
+                     const RowFormat& format) {
+  const int odd = (layout.key[0].length | layout.key[1].length) % 2;
+  return inner.bf16_attention() && format.dtype == DType::kBF16 &&
+         !layout.rotate_on_read && odd == 0;
+}
+
+// Keys transposed and values: floats (AttendTileArgs) or pairs of bf16
+// (AttendPairsArgs).
 struct Tile {
-  float* k_t;
-  float* v;
+  float* k_t = nullptr;
+  float* v = nullptr;
+  uint32_t* key_pairs = nullptr;
+  uint32_t* value_pairs = nullptr;
+  int key_length;
   int v_stride;
 
-  Tile(Scratch& scratch, int key_length, int value_length)
-      : k_t(scratch.Take<float>(size_t{kTileTokens} * key_length)),
-        v(scratch.Take<float>(size_t{kTileTokens} * WholePanels(value_length))),
-        v_stride(WholePanels(value_length)) {
-    if (v_stride > value_length) {
-      std::fill_n(v, size_t{kTileTokens} * v_stride, 0.0f);
+  Tile(Scratch& scratch, bool bf16, int key_length, int value_length)
+      : key_length(key_length), v_stride(WholePanels(value_length)) {
+    const size_t keys = size_t{kTileTokens} * key_length;
+    const size_t values = size_t{kTileTokens} * v_stride;
+    if (bf16) {
+      key_pairs = scratch.Take<uint32_t>(keys / 2);
+      value_pairs = scratch.Take<uint32_t>(values / 2);
+      return;
     }
+    k_t = scratch.Take<float>(keys);
+    v = scratch.Take<float>(values);
+    if (v_stride > value_length) std::fill_n(v, values, 0.0f);
   }
+
+  bool bf16() const { return key_pairs != nullptr; }
 };
 
 // Fills `dst`, `stride` apart, with the slices that `group` reads of each row.
@@ -104,17 +124,53 @@ inline void GatherSlices(const InnerKernels& inner, const Slice (&slices)[2],
   }
 }
 
+// The slice as its group reads it.
+inline RowSlice SliceOf(const Slice& slice, int group) {
+  return {slice.offset + group * slice.group_stride, slice.length};
+}
+
+inline void PackValues(const InnerKernels& inner, const RowSlice& slice,
+                       const TileRows& rows, uint32_t* dst) {
+  inner.pack_value_pairs(rows.row, rows.count, slice.offset, slice.length, dst);
+}
+
 // Fills the tile with the slices that `group` reads.
 inline void LoadSlices(const InnerKernels& inner, const AttnLayout& layout,
-                       int group, const TileRows& rows, Tile& tile) {
-  float* keys = tile.k_t;
-  for (const Slice& slice : layout.key) {
-    inner.pack_keys(rows.dtype, rows.row, rows.count,
-                    slice.offset + group * slice.group_stride, slice.length,
-                    keys);
-    keys += size_t{kTileTokens} * slice.length;
+                       int group, const TileRows& rows, Scratch& scratch,
+                       Tile& tile) {
+  int at = 0;
+  for (const Slice& s : layout.key) {
+    const RowSlice slice = SliceOf(s, group);
+    if (tile.bf16()) {
+      inner.pack_key_pairs(rows.row, rows.count, slice.offset, slice.length,
+                           tile.key_length / 2,
+                           tile.key_pairs + size_t(at) / 2 * kPanel);
+    } else {
+      inner.pack_keys(rows.dtype, rows.row, rows.count, slice.offset,
+                      slice.length, tile.k_t + size_t{kTileTokens} * at);
+    }
+    at += slice.length;
   }
-  GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
+  if (!tile.bf16()) {
+    GatherSlices(inner, layout.value, group, rows, tile.v, tile.v_stride);
+  } else if (layout.value[1].length == 0) {
+    PackValues(inner, SliceOf(layout.value[0], group), rows, tile.value_pairs);
+  } else {
+    // Panels of columns may lie in both.
+    const int length = layout.value_length();
+    auto* joined = scratch.Take<bf16_t>(size_t(rows.count) * length);
+    TileRows whole = rows;
+    for (int t = 0; t < rows.count; ++t) {
+      bf16_t* to = joined + size_t(t) * length;
+      whole.row[t] = to;
+      for (const Slice& s : layout.value) {
+        const RowSlice slice = SliceOf(s, group);
+        to = std::copy_n(static_cast<const bf16_t*>(rows.row[t]) + slice.offset,
+                         slice.length, to);
+      }
+    }
+    PackValues(inner, {0, length}, whole, tile.value_pairs);
+  }
 }
 
 // The same for keys that are built and rotated on read. Scratch is given back.
@@ -122,45 +178,65 @@ void LoadRotated(const InnerKernels& inner, Scratch& scratch,
                  const AttentionOp& op, int group, const TileRows& rows,
                  Tile& tile);
 
+// Queries, one after the other: floats, or bf16 for a tile of pairs.
+struct Queries {
+  const float* floats = nullptr;
+  const bf16_t* halves = nullptr;
+  int stride;
+};
+
 // Max, sum and output of `rows` queries over the tiles folded in so far.
 struct RunningSoftmax {
   float* max;
   float* sum;
   float* out;  // [rows, width]
-  int* visible;
   int rows;
-  int width;  // of whole panels
+  int width;
 
-  RunningSoftmax(Scratch& scratch, int rows, int value_length)
-      : max(scratch.Take<float>(rows)),
-        sum(scratch.Take<float>(rows)),
-        out(scratch.Take<float>(size_t(rows) * WholePanels(value_length))),
-        visible(scratch.Take<int>(rows)),
-        rows(rows),
-        width(WholePanels(value_length)) {
-    Clear();
-  }
-
-  void Clear() {
+  // In memory of the caller's.
+  RunningSoftmax(float* max, float* sum, float* out, int rows, int width)
+      : max(max), sum(sum), out(out), rows(rows), width(width) {
     std::fill_n(max, rows, -std::numeric_limits<float>::infinity());
     std::fill_n(sum, rows, 0.0f);
     std::fill_n(out, size_t(rows) * width, 0.0f);
   }
+  RunningSoftmax(Scratch& scratch, int rows, int width)
+      : RunningSoftmax(scratch.Take<float>(rows), scratch.Take<float>(rows),
+                       scratch.Take<float>(size_t(rows) * width), rows, width) {
+  }
 
-  void Fold(const InnerKernels& inner, const float* q, int key_length,
-            const Tile& tile, int tokens) {
-    inner.attend_tile({.rows = rows,
-                       .q = q,
-                       .q_stride = size_t(key_length),
+  // Rows [first, first + count), which see `visible` tokens of the tile.
+  void Fold(const InnerKernels& inner, int first, int count, const Queries& q,
+            const Tile& tile, int tokens, const int* visible) {
+    const auto stride = size_t(q.stride);
+    if (tile.bf16()) {
+      inner.attend_pairs({.rows = count,
+                          .q = q.halves,
+                          .q_stride = stride,
+                          .k = tile.key_pairs,
+                          .key_pairs = tile.key_length / 2,
+                          .v = tile.value_pairs,
+                          .value_length = tile.v_stride,
+                          .tokens = tokens,
+                          .visible = visible,
+                          .max = max + first,
+                          .sum = sum + first,
+                          .out = out + size_t(first) * width,
+                          .out_stride = size_t(width)});
+      return;
+    }
+    inner.attend_tile({.rows = count,
+                       .q = q.floats,
+                       .q_stride = stride,
                        .k_t = tile.k_t,
-                       .key_length = key_length,
+                       .key_length = tile.key_length,
                        .v = tile.v,
-                       .value_length = width,
+                       .value_length = tile.v_stride,
                        .tokens = tokens,
                        .visible = visible,
-                       .max = max,
-                       .sum = sum,
-                       .out = out,
+                       .max = max + first,
+                       .sum = sum + first,
+                       .out = out + size_t(first) * width,
                        .out_stride = size_t(width)});
   }
 

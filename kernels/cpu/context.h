@@ -4,6 +4,7 @@
 #define MLA_KERNELS_CPU_CONTEXT_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -61,12 +62,25 @@ class CpuContext {
   const InnerKernels& inner() const { return inner_; }
   ThreadPool& pool() { return pool_; }
 
+  // fn(i, thread) for all i in [0, n): on this thread alone where the work, in
+  // elements read or written, is not worth waking another.
+  template <typename Fn>
+  void ForEach(int n, int64_t elements, Fn&& fn) {
+    if (elements < kSerialElements) {
+      for (int i = 0; i < n; ++i) fn(i, 0);
+    } else {
+      pool_.Run(n, fn);
+    }
+  }
+
   // Task-local memory of a pool thread; reset by the task that takes it.
   Scratch& ThreadScratch(int thread) { return scratch_[thread]; }
   // Memory of the op that runs, shared by its tasks.
   Scratch& OpScratch() { return op_scratch_; }
 
  private:
+  static constexpr int64_t kSerialElements = 1 << 14;
+
   const Isa isa_;
   const InnerKernels& inner_;
   ThreadPool pool_;

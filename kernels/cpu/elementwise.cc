@@ -8,16 +8,9 @@
 namespace mla::kernels {
 namespace {
 
-// Elements under which an op stays on the calling thread.
-constexpr int64_t kSerialElements = 1 << 14;
-
 template <typename Fn>
 void ForEachRow(CpuContext& cpu, int rows, int cols, Fn&& fn) {
-  if (int64_t{rows} * cols < kSerialElements) {
-    for (int row = 0; row < rows; ++row) fn(row, 0);
-  } else {
-    cpu.pool().Run(rows, fn);
-  }
+  cpu.ForEach(rows, int64_t{rows} * cols, fn);
 }
 
 }  // namespace

@@ -73,6 +73,51 @@ struct AttendTileArgs {
   size_t out_stride;
 };
 
+// Elements [offset, offset + length) of a row.
+struct RowSlice {
+  int offset;
+  int length;
+};
+
+// Slices that a query or an output stands for one after the other, each from a
+// multiple of 32 elements on.
+constexpr int PaddedLength(const RowSlice (&slices)[2]) {
+  return (slices[0].length + 31) / 32 * 32 + (slices[1].length + 31) / 32 * 32;
+}
+
+// One tile of bf16 rows, as they lie in the cache, folded into the running
+// softmax of the `heads` of one query that read these slices.
+struct AttendRowsArgs {
+  int heads;
+  const bf16_t* q;  // [heads, PaddedLength(key)], scaled as above, zero-padded
+  size_t q_stride;
+  const void* const* rows;
+  int tokens;  // 1..kTileTokens
+  RowSlice key[2];
+  RowSlice value[2];
+  float* max;  // as in AttendTileArgs
+  float* sum;
+  float* out;  // [heads, PaddedLength(value)]
+  size_t out_stride;
+};
+
+// AttendTileArgs in bf16: keys and values in pairs.
+struct AttendPairsArgs {
+  int rows;
+  const bf16_t* q;  // [rows, 2 * key_pairs]
+  size_t q_stride;
+  const uint32_t* k;  // [kTileTokens / 16][key_pairs][16]
+  int key_pairs;
+  const uint32_t* v;  // [value_length / 16][kTileTokens / 2][16]
+  int value_length;   // whole panels
+  int tokens;
+  const int* visible;
+  float* max;
+  float* sum;
+  float* out;
+  size_t out_stride;
+};
+
 struct InnerKernels {
   // BF16 panels take x as bf16, [rows, 2 * ceil(k/2)], zero-padded.
   bool bf16_inputs;
@@ -94,6 +139,18 @@ struct InnerKernels {
   void (*silu_mul)(const float* gate, const float* up, int n, float* y);
   // y += scale * x
   void (*add_scaled)(const float* x, float scale, int n, float* y);
+
+  // ---- null where the Isa has no products of bf16
+  void (*attend_rows)(const AttendRowsArgs& args) = nullptr;
+  // Elements [offset, offset + length) of each row, an even number, as pairs
+  // from dst on; `panel_pairs` of a whole key.
+  void (*pack_key_pairs)(const void* const* rows, int tokens, int offset,
+                         int length, int panel_pairs, uint32_t* dst) = nullptr;
+  void (*pack_value_pairs)(const void* const* rows, int tokens, int offset,
+                           int length, uint32_t* dst) = nullptr;
+  void (*attend_pairs)(const AttendPairsArgs& args) = nullptr;
+
+  bool bf16_attention() const { return attend_rows != nullptr; }
 };
 
 // REQUIRES: IsSupported(isa).

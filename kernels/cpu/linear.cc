@@ -14,8 +14,6 @@ namespace {
 constexpr int kTasksPerThread = 4;
 // Below this many multiplications a second thread costs more than it brings.
 constexpr int64_t kSerialWork = 1 << 15;
-// Below this many elements converting the inputs is not worth a second pass.
-constexpr int64_t kSerialConvert = 1 << 14;
 
 // The inputs as the inner kernel wants them: floats, bf16 pairs or bytes.
 struct Inputs {
@@ -76,11 +74,7 @@ void GroupedLinear(CpuContext& cpu, Rows x,
   cpu.OpScratch().Reset();
   const Inputs inputs =
       Prepare(cpu.inner(), cpu.OpScratch(), x, shape, [&](const auto& convert) {
-        if (int64_t{x.rows} * x.cols < kSerialConvert) {
-          for (int row = 0; row < x.rows; ++row) convert(row, 0);
-        } else {
-          pool.Run(x.rows, convert);
-        }
+        cpu.ForEach(x.rows, int64_t{x.rows} * x.cols, convert);
       });
 
   const int panels = shape.panels();

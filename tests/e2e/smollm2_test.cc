@@ -115,10 +115,13 @@ TEST(SmolLm2, TokenizerAndChatTemplateMatchOnceWrittenAsItsFiles) {
 }
 
 TEST(SmolLm2, TheSameRequestsGiveTheSameTokensAloneAndInAnyMix) {
-  const auto model = Load(DType::kBF16);
-  ASSERT_NE(model, nullptr);
-  EXPECT_EQ(model->config.KvBytesPerToken(DType::kBF16), 30 * 2 * 3 * 64 * 2);
-  mla::testing::ExpectSameTokensAloneAndInAnyMix(*model);
+  for (const DType weights : {DType::kBF16, DType::kQ8_0, DType::kQ4_1}) {
+    SCOPED_TRACE(kernels::Name(weights));
+    const auto model = Load(weights);
+    ASSERT_NE(model, nullptr);
+    EXPECT_EQ(model->config.KvBytesPerToken(DType::kBF16), 30 * 2 * 3 * 64 * 2);
+    mla::testing::ExpectSameTokensAloneAndInAnyMix(*model);
+  }
 }
 
 }  // namespace

@@ -7,6 +7,11 @@
 // absorbed); a weight then by a factor within e^(+-2 ds) and Exp2's 4u; the
 // sum over T tokens adds T u. The output is a weighted mean of values, so its
 // error is at most (2 ds + (T + 8) u) * max |v|, for each branch.
+//
+// Where attention is computed in bf16 (b = 2^-9), a query's elements, and keys
+// that are built, are off by factors within 1 +- b, independent of each other:
+// a score by at most 4 * 2 b * |q o k|_2, four deviations of both. A weight and
+// a value that is built are off by b each.
 #ifndef MLA_TESTS_KERNELS_ATTENTION_CASE_H_
 #define MLA_TESTS_KERNELS_ATTENTION_CASE_H_
 
@@ -318,19 +323,22 @@ struct Expected {
 
 // One head's output over its first `tokens` rows, the sum over `branches`.
 inline Expected Oracle(const Case& c, const std::vector<HeadRows>& branches,
-                       size_t tokens, const float* q) {
+                       size_t tokens, const float* q, bool bf16) {
   constexpr double u = 0x1.0p-24;
+  const double b = bf16 ? 0x1.0p-9 : 0;
   Expected e{std::vector<double>(c.output_dim()), 0};
   for (const HeadRows& h : branches) {
     std::vector<double> p(tokens);
-    double magnitude = 0;
+    double magnitude = 0, norm = 0;
     for (size_t t = 0; t < tokens; ++t) {
-      double absolute = 0;
+      double absolute = 0, squares = 0;
       for (size_t i = 0; i < h.keys[t].size(); ++i) {
         p[t] += q[i] * h.keys[t][i] * c.scale();
         absolute += std::abs(q[i] * h.keys[t][i]);
+        squares += std::pow(q[i] * h.keys[t][i], 2);
       }
       magnitude = std::max(magnitude, absolute);
+      norm = std::max(norm, std::sqrt(squares));
     }
     const double top = *std::max_element(p.begin(), p.end());
     double total = 0;
@@ -341,10 +349,11 @@ inline Expected Oracle(const Case& c, const std::vector<HeadRows>& branches,
       }
     }
     const int dims = c.layout.key_length() + c.nope;
-    const double ds = u * (dims + 8) * magnitude * c.scale() * h.gain;
+    const double ds =
+        (u * (dims + 8) * magnitude + 8 * b * norm) * c.scale() * h.gain;
     // The value's own sums, where values are up-projected.
     const double up = c.v_dim > 0 ? u * c.layout.value_length() * 4 : 0;
-    e.bound += (2 * ds + (tokens + 8) * u + up * h.gain) * h.max_value;
+    e.bound += (2 * ds + (tokens + 8) * u + 2 * b + up * h.gain) * h.max_value;
   }
   return e;
 }
@@ -408,14 +417,15 @@ inline std::vector<HeadRows> BuildBranches(
 }
 
 // Every row of `out` against the oracle, or those of some `heads`.
-inline void Check(const Case& c, const Weights& w, Pool& pool,
-                  const std::vector<Query>& queries,
+inline void Check(const CpuContext& cpu, const Case& c, const Weights& w,
+                  Pool& pool, const std::vector<Query>& queries,
                   const std::vector<float>& out, std::vector<int> heads = {}) {
   if (heads.empty()) {
     heads.resize(c.layout.heads);
     std::iota(heads.begin(), heads.end(), 0);
   }
   const int out_width = c.layout.heads * c.output_dim();
+  const bool bf16 = cpu.inner().bf16_attention() && pool.dtype == DType::kBF16;
   int first_row = 0;
   for (const Query& query : queries) {
     // What the last query sees, the others see the beginning of; where rows
@@ -434,7 +444,7 @@ inline void Check(const Case& c, const Weights& w, Pool& pool,
         const std::vector<float> q = QueryRow(c, query.sequence, position);
         const Expected e =
             Oracle(c, branches, position / c.layout.time_stride + 1,
-                   &q[h * c.query_dim()]);
+                   &q[h * c.query_dim()], bf16);
         const float* row =
             &out[size_t(first_row + i) * out_width + h * c.output_dim()];
         for (size_t j = 0; j < e.out.size(); ++j) {

@@ -60,7 +60,7 @@ TEST_P(AttentionTest, DecodeMatchesTheDefinition) {
       const std::vector<Query> queries = {{0, 0, 1},   {1, 62, 1},
                                           {2, 63, 1},  {3, 60, 5},
                                           {4, 256, 1}, {4, longest - 1, 1}};
-      Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
+      Check(cpu, c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
     }
   }
 }
@@ -74,7 +74,7 @@ TEST_P(AttentionTest, PrefillMatchesTheDefinition) {
       const Weights w(c, DType::kF32);
       const std::vector<Query> queries = {
           {0, 0, 1}, {1, 0, 70}, {2, 100, 30}, {3, 199, 1}};
-      Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, false));
+      Check(cpu, c, w, pool, queries, Attend(cpu, c, w, pool, queries, false));
     }
   }
 }
@@ -90,9 +90,9 @@ TEST_P(AttentionTest, RandomLayoutsMatchTheDefinitionBothWays) {
     Pool pool(c, types[seed % types.size()], {33, 90}, block_rows);
     const Weights w(c, DType::kF32);
     const std::vector<Query> queries = {{0, 0, 33}, {1, 60, 30}};
-    Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
+    Check(cpu, c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
     if (c.layout.time_stride > 1) continue;
-    Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, false));
+    Check(cpu, c, w, pool, queries, Attend(cpu, c, w, pool, queries, false));
   }
 }
 
@@ -163,7 +163,7 @@ TEST_P(AttentionTest, ALongContextIsSplitAndMergedRight) {
   Pool pool(c, DType::kF32, {5000});
   const Weights w(c, DType::kF32);
   const std::vector<Query> queries = {{0, 4096, 1}, {0, 4999, 1}};
-  Check(c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
+  Check(cpu, c, w, pool, queries, Attend(cpu, c, w, pool, queries, true));
 }
 
 // The third way to execute MLA (2506.02523): W_UK^T is multiplied into the
@@ -195,8 +195,8 @@ TEST_P(AttentionTest, QueriesMayComeAbsorbed) {
                {latents.data(), 1, 120, 120});
   const std::vector<std::vector<double>> seen = pool.Seen(0, 79);
   for (int h = 0; h < 3; ++h) {
-    const Expected e =
-        Oracle(c, BuildBranches(c, w, seen, h), 80, &q[h * c.query_dim()]);
+    const Expected e = Oracle(c, BuildBranches(c, w, seen, h), 80,
+                              &q[h * c.query_dim()], false);
     for (int i = 0; i < c.v_dim; ++i) {
       double out = 0;
       for (int j = 0; j < 40; ++j)
@@ -223,9 +223,10 @@ TEST_P(AttentionTest, RealSizesMatchTheDefinition) {
     const Weights w(c, DType::kF32);
     const std::vector<int> heads = {0, c.layout.heads / 2, c.layout.heads - 1};
     const std::vector<Query> last = {{0, 99, 1}};
-    Check(c, w, pool, last, Attend(cpu, c, w, pool, last, true), heads);
+    Check(cpu, c, w, pool, last, Attend(cpu, c, w, pool, last, true), heads);
     const std::vector<Query> prompt = {{0, 92, 8}};
-    Check(c, w, pool, prompt, Attend(cpu, c, w, pool, prompt, false), heads);
+    Check(cpu, c, w, pool, prompt, Attend(cpu, c, w, pool, prompt, false),
+          heads);
   }
 }
 

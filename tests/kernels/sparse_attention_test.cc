@@ -31,6 +31,7 @@ class SparseAttentionTest : public mla::testing::IsaTest {
   // One layer of two, so that a block is no multiple of its row.
   void Fill(int tokens, DType dtype) {
     tokens_ = tokens;
+    rounds_ = dtype == DType::kBF16 && cpu_.inner().bf16_attention();
     const int blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
     cache_.format = RowFormatOf(layout_, dtype);
     const size_t other_layer =
@@ -117,15 +118,17 @@ class SparseAttentionTest : public mla::testing::IsaTest {
     const int key = layout_.key_length();
     for (int h = 0; h < kHeads; ++h) {
       const float* q = &q_[(size_t(position) * kHeads + h) * key];
-      double total = 0, largest = 0, magnitude = 0;
+      double total = 0, largest = 0, magnitude = 0, norm = 0;
       std::vector<double> expected(kRank);
       for (const int t : chosen) {
-        double product = 0, sum = 0;
+        double product = 0, sum = 0, squares = 0;
         for (int j = 0; j < key; ++j) {
           product += double{q[j]} * Row(t)[j];
           sum += std::abs(double{q[j]} * Row(t)[j]);
+          squares += std::pow(double{q[j]} * Row(t)[j], 2);
         }
         magnitude = std::max(magnitude, sum);
+        norm = std::max(norm, std::sqrt(squares));
         const double weight = std::exp(product * kScale);
         total += weight;
         for (int i = 0; i < kRank; ++i) {
@@ -133,8 +136,12 @@ class SparseAttentionTest : public mla::testing::IsaTest {
           largest = std::max(largest, std::abs(double{Row(t)[i]}));
         }
       }
-      const double ds = kU * (key + 8) * magnitude * kScale * 1.4427;
-      const double bound = (2 * ds + (chosen.size() + 8) * kU) * largest;
+      // attention_case.h has the bound; the scale is part of the score here.
+      const double b = rounds_ ? 0x1.0p-9 : 0;
+      const double ds =
+          (kU * (key + 8) * magnitude + 8 * b * norm) * kScale * 1.4427;
+      const double bound =
+          (2 * ds + (chosen.size() + 8) * kU + 2 * b) * largest;
       for (int i = 0; i < kRank; ++i) {
         EXPECT_NEAR(out_[(size_t(position) * kHeads + h) * kRank + i],
                     expected[i] / total, bound)
@@ -146,6 +153,7 @@ class SparseAttentionTest : public mla::testing::IsaTest {
   const AttnLayout layout_ = MlaLayout(kHeads, kRank, kRope, kIndexDim);
   const AttentionOp op_{layout_, kScale, nullptr};
   CpuContext cpu_{GetParam(), 2};
+  bool rounds_ = false;  // attention is computed in bf16
   int tokens_ = 0;
   CacheRows cache_;
   std::vector<std::byte> bytes_;

@@ -105,8 +105,8 @@ TEST(LoadedModel, WeightsThatTheBackendHasNotAreRefused) {
       LoadedModel::Load(TestData("models/qwen2"), options).status();
   EXPECT_TRUE(absl::IsUnimplemented(status));
   EXPECT_EQ(status.message(),
-            "weights in fp8_e4m3 on backend 'cpu-portable': it has bf16 and "
-            "f32");
+            "weights in fp8_e4m3 on backend 'cpu-portable': it has bf16, "
+            "q8_0, q4_1 and f32");
 }
 
 TEST(LoadedModel, UnknownBackendsAndPathsAreNamed) {
