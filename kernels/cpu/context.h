@@ -3,6 +3,7 @@
 #ifndef MLA_KERNELS_CPU_CONTEXT_H_
 #define MLA_KERNELS_CPU_CONTEXT_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -66,11 +67,20 @@ class CpuContext {
   // elements read or written, is not worth waking another.
   template <typename Fn>
   void ForEach(int n, int64_t elements, Fn&& fn) {
-    if (elements < kSerialElements) {
+    // A claimed task costs about as much as 100 elements: not one for each i.
+    const int64_t worth = elements / (kSerialElements / 4);
+    const int tasks = static_cast<int>(
+        std::min<int64_t>({n, worth, int64_t{pool_.size()} * 8}));
+    if (elements < kSerialElements || tasks < 2) {
       for (int i = 0; i < n; ++i) fn(i, 0);
-    } else {
-      pool_.Run(n, fn);
+      return;
     }
+    pool_.Run(tasks, [&](int task, int thread) {
+      const int end = static_cast<int>(int64_t{n} * (task + 1) / tasks);
+      for (int i = static_cast<int>(int64_t{n} * task / tasks); i < end; ++i) {
+        fn(i, thread);
+      }
+    });
   }
 
   // Task-local memory of a pool thread; reset by the task that takes it.
