@@ -3,6 +3,7 @@
 #define MLA_LANES 8
 #define MLA_GEMM_ROWS 6  // rows x panels of accumulators fit the registers
 #define MLA_GEMM_PANELS 1
-#define MLA_BYTE_ROWS 2    // of whole numbers and floats do
+#define MLA_BYTE_ROWS 2  // of whole numbers and of floats do
+#define MLA_BYTE_PANELS 1
 #define MLA_ATTEND_ROWS 2  // rows x 4 vectors do
 #include "kernels/cpu/vector_kernels.inc"

@@ -12,7 +12,7 @@ namespace {
 // Tasks per thread, so that a thread that is late costs a fraction of the op.
 constexpr int kTasksPerThread = 4;
 // Panels that the kernels take at once: none is left over in the middle.
-constexpr int kPanelsAtOnce = 2;
+int PanelsAtOnce(const PackedMatrix& w) { return w.quantised() ? 3 : 2; }
 // Inputs that a task walks once for each such panels stay in half of a core's
 // cache of the second level, of a size that machines have had for years; rows
 // in blocks that every kernel divides evenly.
@@ -89,7 +89,8 @@ void GroupedLinear(CpuContext& cpu, Rows x,
   for (const LinearGroup& group : groups) {
     blocks += (group.num_rows + most_rows - 1) / most_rows;
   }
-  const int steps = (shape.panels() + kPanelsAtOnce - 1) / kPanelsAtOnce;
+  const int at_once = PanelsAtOnce(shape);
+  const int steps = (shape.panels() + at_once - 1) / at_once;
   const int wanted = (pool.size() * kTasksPerThread + blocks - 1) / blocks;
   int cuts = std::min(steps, wanted);
   if (int64_t{x.rows} * shape.n() * shape.k() < kSerialWork) cuts = 1;
@@ -105,9 +106,8 @@ void GroupedLinear(CpuContext& cpu, Rows x,
     const int rows = std::min(most_rows, group->num_rows - first_row);
     const int cut = task % cuts;
     const auto panel = [&](int at) {
-      return std::min(
-          shape.panels(),
-          static_cast<int>(int64_t{steps} * at / cuts) * kPanelsAtOnce);
+      return std::min(shape.panels(),
+                      static_cast<int>(int64_t{steps} * at / cuts) * at_once);
     };
     cpu.inner().gemm(Args(inputs, *group->w, group->bias,
                           group->first_row + first_row, rows, panel(cut),
