@@ -22,6 +22,8 @@ namespace {
 // reading it, and a row has at most kMaxSplits, which bounds the partials.
 constexpr int kMinSplitTokens = 256;
 constexpr int kMaxSplits = 16;
+// Splits are dealt out in about this many pieces per thread.
+constexpr int kPieces = 8;
 // Rows are processed in waves whose intermediates stay below this.
 constexpr size_t kWaveBytes = size_t{32} << 20;
 
@@ -136,7 +138,8 @@ class GroupFold {
         q_(q),
         tile_(tile) {}
 
-  void Rows(const TileRows& rows, RunningSoftmax& state) const {
+  void Rows(const TileRows& rows, const TileRows& next,
+            RunningSoftmax& state) const {
     const AttnLayout& l = d_.layout();
     d_.cpu.inner().attend_rows(
         {.heads = heads_,
@@ -144,6 +147,8 @@ class GroupFold {
          .q_stride = size_t(q_.stride),
          .rows = rows.row,
          .tokens = rows.count,
+         .next = next.row,
+         .next_tokens = next.count,
          .key = {SliceOf(l.key[0], group_), SliceOf(l.key[1], group_)},
          .value = {SliceOf(l.value[0], group_), SliceOf(l.value[1], group_)},
          .max = state.max + first_,
@@ -177,29 +182,42 @@ class GroupFold {
   Tile* const tile_;
 };
 
-// Folds one split's tiles into `state`.
-void RunSplit(const Decode& d, const QueryRow& query, int split, const float* q,
-              Scratch& scratch, RunningSoftmax state) {
+// The tokens of a split.
+struct Span {
+  const int32_t* block_table;
+  int first;
+  int end;
+
+  Span(const QueryRow& query, int split) : block_table(query.block_table) {
+    const int tokens = SplitTokens(query.tokens);
+    first = split * tokens;
+    end = std::min(first + tokens, query.tokens);
+  }
+};
+
+// Folds one split's tiles into `state`; `after` is the tile that is read next.
+void RunSplit(const Decode& d, const QueryRow& query, const Span& span,
+              const float* q, const TileRows& after, Scratch& scratch,
+              RunningSoftmax state) {
   const AttnLayout& layout = d.layout();
-  const int split_tokens = SplitTokens(query.tokens);
-  const int first = split * split_tokens;
-  const int end = std::min(first + split_tokens, query.tokens);
   const Queries queries = ScaleQuery(d, q, scratch);
   const bool by_rows = d.by_rows();
   std::optional<Tile> tile;
   if (!by_rows) {
     tile.emplace(scratch, false, d.key_length(), layout.value_length());
   }
-  for (int start = first; start < end; start += kTileTokens) {
-    TileRows rows(d.cache, query.block_table, start, end);
+  for (int start = span.first; start < span.end; start += kTileTokens) {
+    TileRows rows(d.cache, span.block_table, start, span.end);
     if (layout.time_stride > 1 && start + rows.count == query.tokens) {
       rows.row[rows.count - 1] =
           d.op.newest_rows + query.row * d.cache.row_bytes();
     }
+    TileRows next(d.cache, span.block_table, start + kTileTokens, span.end);
+    if (next.count == 0) next = after;
     for (int group = 0; group < layout.groups; ++group) {
       const GroupFold fold(d, group, queries, by_rows ? nullptr : &*tile);
       if (by_rows) {
-        fold.Rows(rows, state);
+        fold.Rows(rows, next, state);
         continue;
       }
       const Scratch::Mark mark = scratch.GetMark();
@@ -300,15 +318,29 @@ void RunWave(const Decode& d, QueryRow* queries, int count) {
   float* max = scratch.Take<float>(partials);
   float* sum = scratch.Take<float>(partials);
   float* partial = scratch.Take<float>(partials * width);
-  d.cpu.pool().Run(num_tasks, [&](int t, int thread) {
-    const Task& task = tasks[t];
-    Scratch& local = d.cpu.ThreadScratch(thread);
-    local.Reset();
-    const QueryRow& query = queries[task.query];
-    const size_t at = query.first_partial + task.split * heads;
-    RunSplit(d, query, task.split, q[task.query], local,
-             RunningSoftmax(max + at, sum + at, partial + at * width,
-                            static_cast<int>(heads), width));
+  // Neighbours are one thread's, which asks for the next one's rows in time.
+  const int pieces = std::min(num_tasks, d.cpu.pool().size() * kPieces);
+  d.cpu.pool().Run(pieces, [&](int piece, int thread) {
+    const auto cut = [&](int at) {
+      return static_cast<int>(int64_t{num_tasks} * at / pieces);
+    };
+    const auto span = [&](int t) {
+      return Span(queries[tasks[t].query], tasks[t].split);
+    };
+    for (int t = cut(piece); t < cut(piece + 1); ++t) {
+      TileRows after(d.cache.format.dtype, 0);
+      if (t + 1 < cut(piece + 1)) {
+        const Span next = span(t + 1);
+        after = {d.cache, next.block_table, next.first, next.end};
+      }
+      Scratch& local = d.cpu.ThreadScratch(thread);
+      local.Reset();
+      const QueryRow& query = queries[tasks[t].query];
+      const size_t at = query.first_partial + tasks[t].split * heads;
+      RunSplit(d, query, span(t), q[tasks[t].query], after, local,
+               RunningSoftmax(max + at, sum + at, partial + at * width,
+                              static_cast<int>(heads), width));
+    }
   });
 
   const Rows out = d.out.Slice(first_row, count);

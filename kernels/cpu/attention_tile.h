@@ -27,7 +27,7 @@ struct TileRows {
   TileRows(const CacheRows& cache, const int32_t* block_table, int first,
            int end)
       : first(first),
-        count(std::min(end - first, kTileTokens)),
+        count(std::clamp(end - first, 0, kTileTokens)),
         dtype(cache.format.dtype) {
     for (int t = 0; t < count; ++t) row[t] = cache.Row(block_table, first + t);
   }

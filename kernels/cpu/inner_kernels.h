@@ -93,6 +93,9 @@ struct AttendRowsArgs {
   size_t q_stride;
   const void* const* rows;
   int tokens;  // 1..kTileTokens
+  // Rows that are read soon, for the same slices: asked for on the way.
+  const void* const* next;
+  int next_tokens;
   RowSlice key[2];
   RowSlice value[2];
   float* max;  // as in AttendTileArgs
