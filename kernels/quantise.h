@@ -16,8 +16,8 @@ struct QuantisedGroup {
   int q[kGroup];
 };
 
-// q in [-127, 127], no minimum: the largest magnitude is 127. If a weight is not
-// finite, the scale is NaN, here and below.
+// q in [-127, 127], no minimum: the largest magnitude is 127. If a weight is
+// not finite, the scale is NaN, here and below.
 QuantisedGroup QuantiseBytes(const float (&w)[kGroup]);
 
 // q in [0, 15]. Of the ranges that Q4_1 and Q4_0 would give such weights, the
