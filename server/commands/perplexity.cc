@@ -8,9 +8,11 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "runtime/convert/logit_comparison.h"
 #include "runtime/loaded_model.h"
 #include "runtime/status_macros.h"
 #include "runtime/verify/sequence_runner.h"
@@ -27,6 +29,7 @@ struct PerplexityOptions {
   int windows = 8;
   int window_tokens = 512;
   kernels::DType kv_dtype = kernels::DType::kBF16;
+  bool kl = false;
   bool json = false;
   runtime::LoadOptions load;
 };
@@ -54,7 +57,69 @@ absl::StatusOr<std::vector<int32_t>> ReadTokens(
   return ids;
 }
 
-absl::StatusOr<double> MeanNll(const PerplexityOptions& options) {
+// Means over all scored tokens, in nats.
+struct Score {
+  double nll = 0;
+  // Beside the same model in f32.
+  double f32_nll = 0;
+  double kl = 0;    // KL(f32 || this)
+  double top1 = 0;  // share where both think the same token the likeliest
+};
+
+// The model in f32, which says what a window's tokens are to be.
+class Reference {
+ public:
+  static absl::StatusOr<std::unique_ptr<Reference>> Load(
+      const PerplexityOptions& options) {
+    auto reference = std::make_unique<Reference>();
+    runtime::LoadOptions load = options.load;
+    load.model.weights_dtype = kernels::DType::kF32;
+    load.backend.name = "cpu";
+    ASSIGN_OR_RETURN(reference->model_,
+                     runtime::LoadedModel::Load(options.model, load));
+    ASSIGN_OR_RETURN(reference->runner_,
+                     runtime::SequenceRunner::Create(*reference->model_->model,
+                                                     kernels::DType::kF32, 64,
+                                                     options.window_tokens));
+    return reference;
+  }
+
+  void Run(absl::Span<const int32_t> tokens) {
+    logits_.clear();
+    runner_->Prompt(tokens, 0, [&](int, const float* logits) {
+      logits_.insert(logits_.end(), logits, logits + vocab_size());
+    });
+  }
+  absl::Span<const float> At(int position) const {
+    return {&logits_[size_t(position) * vocab_size()], vocab_size()};
+  }
+
+ private:
+  size_t vocab_size() const { return model_->config.vocab_size; }
+
+  std::unique_ptr<runtime::LoadedModel> model_;
+  std::unique_ptr<runtime::SequenceRunner> runner_;
+  std::vector<float> logits_;  // of one window
+};
+
+// Sums over one window.
+Score ScoreWindow(runtime::SequenceRunner& runner, Reference& reference,
+                  absl::Span<const int32_t> window, int vocab_size) {
+  Score sum;
+  const absl::Span<const int32_t> given = window.first(window.size() - 1);
+  reference.Run(given);
+  runner.Prompt(given, 0, [&](int position, const float* logits) {
+    runtime::LogitComparison both(window[position + 1]);
+    both.Add(reference.At(position), {logits, size_t(vocab_size)});
+    sum.nll += both.converted_nll();
+    sum.f32_nll += both.source_nll();
+    sum.kl += both.Kl();
+    sum.top1 += both.SameBest() ? 1 : 0;
+  });
+  return sum;
+}
+
+absl::StatusOr<Score> Measure(const PerplexityOptions& options) {
   ASSIGN_OR_RETURN(const auto model,
                    runtime::LoadedModel::Load(options.model, options.load));
   if (options.window_tokens > model->config.max_position) {
@@ -66,34 +131,56 @@ absl::StatusOr<double> MeanNll(const PerplexityOptions& options) {
   ASSIGN_OR_RETURN(const auto runner, runtime::SequenceRunner::Create(
                                           *model->model, options.kv_dtype, 64,
                                           options.window_tokens));
-  double total = 0;
+  std::unique_ptr<Reference> reference;
+  if (options.kl) {
+    ASSIGN_OR_RETURN(reference, Reference::Load(options));
+  }
+  Score total;
   for (int w = 0; w < options.windows; ++w) {
     const absl::Span<const int32_t> window(
         ids.data() + size_t(w) * options.window_tokens, options.window_tokens);
-    double sum = 0;
-    for (double nll :
-         runtime::TokenNll(*runner, window, model->config.vocab_size)) {
-      sum += nll;
+    Score sum;
+    if (reference != nullptr) {
+      sum = ScoreWindow(*runner, *reference, window, model->config.vocab_size);
+    } else {
+      for (double nll :
+           runtime::TokenNll(*runner, window, model->config.vocab_size)) {
+        sum.nll += nll;
+      }
     }
-    total += sum;
     std::cerr << absl::StrFormat("window %d of %d: nll %.4f\n", w + 1,
                                  options.windows,
-                                 sum / (options.window_tokens - 1));
+                                 sum.nll / (options.window_tokens - 1));
+    total.nll += sum.nll;
+    total.f32_nll += sum.f32_nll;
+    total.kl += sum.kl;
+    total.top1 += sum.top1;
   }
-  return total / options.windows / (options.window_tokens - 1);
+  const double tokens = double(options.windows) * (options.window_tokens - 1);
+  for (double* mean : {&total.nll, &total.f32_nll, &total.kl, &total.top1}) {
+    *mean /= tokens;
+  }
+  return total;
 }
 
 int Run(const PerplexityOptions& options) {
-  const absl::StatusOr<double> nll = MeanNll(options);
-  if (!nll.ok()) return Fail("perplexity", nll.status());
-  if (options.json) {
-    std::cout << nlohmann::json{{"mean_nll", *nll},
-                                {"perplexity", std::exp(*nll)}}
-              << "\n";
-  } else {
-    std::cout << absl::StrFormat("mean nll %.6f, perplexity %.4f\n", *nll,
-                                 std::exp(*nll));
+  const absl::StatusOr<Score> score = Measure(options);
+  if (!score.ok()) return Fail("perplexity", score.status());
+  nlohmann::ordered_json json{{"mean_nll", score->nll},
+                              {"perplexity", std::exp(score->nll)}};
+  std::string text = absl::StrFormat("mean nll %.6f, perplexity %.4f\n",
+                                     score->nll, std::exp(score->nll));
+  if (options.kl) {
+    json["f32_perplexity"] = std::exp(score->f32_nll);
+    json["kl"] = score->kl;
+    json["top1_agreement"] = score->top1;
+    absl::StrAppendFormat(&text,
+                          "in f32 %.4f, KL from it %.6f nats a token, the same "
+                          "token likeliest for %.2f %%\n",
+                          std::exp(score->f32_nll), score->kl,
+                          100 * score->top1);
   }
+  std::cout << (options.json ? json.dump() + "\n" : text);
   return 0;
 }
 
@@ -119,6 +206,10 @@ void AddPerplexity(CLI::App& parent, int& exit_code) {
                    "Tokens per window")
       ->check(CLI::Range(2, 1 << 20))
       ->capture_default_str();
+  command->add_flag("--kl", options->kl,
+                    "Also load the model in f32 on the CPU, and print what "
+                    "this one's predictions lose beside it; holds a window's "
+                    "logits");
   command->add_flag("--json", options->json,
                     "Print {\"mean_nll\": .., \"perplexity\": ..}");
   AddLoadFlags(*command, options->load);

@@ -1,6 +1,8 @@
 """The client commands, as a user or a script runs them."""
 
 import json
+import os
+import pathlib
 import subprocess
 
 import pytest
@@ -111,3 +113,27 @@ def test_bench_attention_times_three_schemes():
     assert [(f["context"], f["queries"]) for f in figures] == [(20, 1), (70, 1), (70, 64)]
     for figure in figures:
         assert all(figure[f"{s}_seconds"] > 0 for s in ("precomputed", "two_step", "materialised"))
+
+
+def perplexity(*arguments):
+    text = pathlib.Path(__file__).parents[1] / "golden/smollm2/alice_excerpt.txt"
+    done = run("perplexity", "--model", os.environ["MLA_SMOLLM2_GGUF"], "--text", str(text),
+               "--windows", "2", "--window-tokens", "96", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_perplexity_says_what_rounded_weights_lose():
+    alone = perplexity("--weights-dtype", "f32", "--kv-cache-dtype", "f32")
+    same = perplexity("--weights-dtype", "f32", "--kv-cache-dtype", "f32", "--kl")
+    assert same["perplexity"] == pytest.approx(alone["perplexity"], rel=1e-9)
+    assert same["f32_perplexity"] == pytest.approx(alone["perplexity"], rel=1e-9)
+    assert abs(same["kl"]) < 1e-12 and same["top1_agreement"] == 1
+    # The file is Q4_1, which q4_1 and, to a byte, q8_0 keep: what both lose beside
+    # bf16 is the rounding of activations to bytes.
+    lost = {t: perplexity("--weights-dtype", t, "--kl") for t in ("bf16", "int8", "int4")}
+    for each in lost.values():
+        assert each["f32_perplexity"] == pytest.approx(alone["perplexity"], rel=1e-9)
+        assert each["top1_agreement"] > 0.9
+    assert 0 < lost["bf16"]["kl"] < lost["int4"]["kl"] < 0.02
+    assert lost["bf16"]["kl"] < lost["int8"]["kl"] < 0.02
