@@ -235,11 +235,11 @@ class CpuBackend : public Backend {
   }
 
   void Embed(const Matrix* table, float scale, Rows y) override {
-    for (int row = 0; row < y.rows; ++row) {
+    cpu_.ForEach(y.rows, int64_t{y.rows} * y.cols, [&](int row, int) {
       Packed(table).GetRow(batch_->tokens[row], y[row]);
-      if (scale == 1.0f) continue;
+      if (scale == 1.0f) return;
       for (int i = 0; i < y.cols; ++i) y[row][i] *= scale;
-    }
+    });
   }
 
   void RmsNorm(Rows x, const float* w, float eps, Rows y) override {
@@ -412,13 +412,14 @@ class CpuBackend : public Backend {
   }
 
   int64_t Sample(Rows logits) override {
-    drawn_.clear();
-    for (int i = 0; i < logits.rows; ++i) {
-      const kernels::Draw& draw = batch_->draws[i];
-      drawn_.push_back(
-          kernels::Sample(draw, batch_->changes.data() + draw.first_change,
-                          logits[i], logits.cols));
-    }
+    drawn_.resize(logits.rows);
+    cpu_.ForEach(
+        logits.rows, int64_t{logits.rows} * logits.cols, [&](int i, int) {
+          const kernels::Draw& draw = batch_->draws[i];
+          drawn_[i] =
+              kernels::Sample(draw, batch_->changes.data() + draw.first_change,
+                              logits[i], logits.cols);
+        });
     return 0;
   }
   absl::Span<const kernels::Drawn> Drawn(int64_t /*step*/) override {
