@@ -8,7 +8,6 @@
 
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/attention_tile.h"
-#include "kernels/cpu/elementwise.h"
 #include "kernels/cpu/linear.h"
 
 namespace mla::kernels {
@@ -237,8 +236,8 @@ void LoadRotated(const InnerKernels& inner, Scratch& scratch,
   }
   const void* key_rows[kTileTokens];
   for (int t = 0; t < rows.count; ++t) {
-    RotateHead(op.cos.cols, op.cos[rows.first + t], op.sin[rows.first + t],
-               keys[t]);
+    inner.rotate(op.cos.cols, op.cos[rows.first + t], op.sin[rows.first + t],
+                 keys[t]);
     key_rows[t] = keys[t];
   }
   inner.pack_keys(DType::kF32, key_rows, rows.count, 0, keys.cols, tile.k_t);

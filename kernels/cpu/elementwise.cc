@@ -15,15 +15,6 @@ void ForEachRow(CpuContext& cpu, int rows, int cols, Fn&& fn) {
 
 }  // namespace
 
-void RotateHead(int half, const float* cos, const float* sin, float* x) {
-  for (int i = 0; i < half; ++i) {
-    const float a = x[i];
-    const float b = x[i + half];
-    x[i] = a * cos[i] - b * sin[i];
-    x[i + half] = b * cos[i] + a * sin[i];
-  }
-}
-
 void RmsNorm(CpuContext& cpu, Rows x, const float* w, float eps, Rows y) {
   ForEachRow(cpu, x.rows, x.cols, [&](int row, int) {
     cpu.inner().rms_norm(x[row], w, eps, x.cols, y[row]);
@@ -72,8 +63,8 @@ void Rope(CpuContext& cpu, const RopeArgs& args, Rows x) {
   ForEachRow(cpu, x.rows, args.heads * args.dim, [&](int row, int) {
     for (int head = 0; head < args.heads; ++head) {
       const int set = head * args.sets / args.heads * (args.dim / 2);
-      RotateHead(args.dim / 2, args.cos[row] + set, args.sin[row] + set,
-                 x[row] + head * args.head_stride);
+      cpu.inner().rotate(args.dim / 2, args.cos[row] + set, args.sin[row] + set,
+                         x[row] + head * args.head_stride);
     }
   });
 }

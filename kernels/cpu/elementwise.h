@@ -38,8 +38,6 @@ struct RopeArgs {
   Rows sin;
 };
 void Rope(CpuContext& cpu, const RopeArgs& args, Rows x);
-// The same for one head's pairs (i, i + half), on the calling thread.
-void RotateHead(int half, const float* cos, const float* sin, float* x);
 
 // Stores row i of x as the cache row at slots[i].
 void WriteRows(CpuContext& cpu, Rows x, const RowFormat& format,

@@ -142,6 +142,8 @@ struct InnerKernels {
   void (*silu_mul)(const float* gate, const float* up, int n, float* y);
   // y += scale * x
   void (*add_scaled)(const float* x, float scale, int n, float* y);
+  // x[i] and x[i + half] as one complex number each, times (cos, sin)[i].
+  void (*rotate)(int half, const float* cos, const float* sin, float* x);
 
   // ---- null where the Isa has no products of bf16
   void (*attend_rows)(const AttendRowsArgs& args) = nullptr;

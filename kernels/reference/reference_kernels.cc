@@ -155,12 +155,20 @@ void AddScaled(const float* x, float scale, int n, float* y) {
   for (int i = 0; i < n; ++i) y[i] += x[i] * scale;
 }
 
+void Rotate(int half, const float* cos, const float* sin, float* x) {
+  for (int i = 0; i < half; ++i) {
+    const double a = x[i], b = x[i + half];
+    x[i] = static_cast<float>(a * cos[i] - b * sin[i]);
+    x[i + half] = static_cast<float>(b * cos[i] + a * sin[i]);
+  }
+}
+
 }  // namespace
 
 extern const InnerKernels kReferenceKernels;
 const InnerKernels kReferenceKernels = {
     false,       false,     Gemm,    AttendTile, PackKeys,  ToFloat,
-    QuantiseRow, FromFloat, RmsNorm, SiluMul,    AddScaled,
+    QuantiseRow, FromFloat, RmsNorm, SiluMul,    AddScaled, Rotate,
 };
 
 }  // namespace mla::kernels
