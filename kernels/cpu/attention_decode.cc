@@ -102,11 +102,9 @@ Queries ScaleQuery(const Decode& d, const float* q, Scratch& scratch) {
   const int heads = layout.virtual_heads();
   const int length = d.key_length();
   const float scale = d.op.scale * kLog2E;
-  // What is not absorbed has a query for all of a head's branches.
-  const int own = d.op.absorbs_keys() ? heads : layout.heads;
   auto* floats = scratch.Take<float>(size_t(heads) * length);
   for (int head = 0; head < heads; ++head) {
-    const float* src = q + size_t(head % own) * length;
+    const float* src = q + size_t(head) * length;
     float* dst = floats + size_t(head) * length;
     for (int j = 0; j < length; ++j) dst[j] = src[j] * scale;
   }
@@ -127,60 +125,43 @@ Queries ScaleQuery(const Decode& d, const float* q, Scratch& scratch) {
   return {.halves = halves, .stride = padded};
 }
 
-// One latent group's part of a split.
-class GroupFold {
- public:
-  GroupFold(const Decode& d, int group, const Queries& q, Tile* tile)
-      : d_(d),
-        group_(group),
-        first_(d.layout().FirstHead(group)),
-        heads_(d.layout().GroupHeads(group)),
-        q_(q),
-        tile_(tile) {}
+// Folds a tile into the heads of one latent group, from rows as they lie in the
+// cache; `next` is read after it.
+void FoldRows(const Decode& d, int group, const Queries& q,
+              const TileRows& rows, const TileRows& next,
+              const RunningSoftmax& state) {
+  const AttnLayout& l = d.layout();
+  const int first = l.FirstHead(group);
+  d.cpu.inner().attend_rows(
+      {.heads = l.GroupHeads(group),
+       .q = q.halves + size_t(first) * q.stride,
+       .q_stride = size_t(q.stride),
+       .rows = rows.row,
+       .tokens = rows.count,
+       .next = next.row,
+       .next_tokens = next.count,
+       .key = {SliceOf(l.key[0], group), SliceOf(l.key[1], group)},
+       .value = {SliceOf(l.value[0], group), SliceOf(l.value[1], group)},
+       .state = state.From(first)});
+}
 
-  void Rows(const TileRows& rows, const TileRows& next,
-            RunningSoftmax& state) const {
-    const AttnLayout& l = d_.layout();
-    d_.cpu.inner().attend_rows(
-        {.heads = heads_,
-         .q = q_.halves + size_t(first_) * q_.stride,
-         .q_stride = size_t(q_.stride),
-         .rows = rows.row,
-         .tokens = rows.count,
-         .next = next.row,
-         .next_tokens = next.count,
-         .key = {SliceOf(l.key[0], group_), SliceOf(l.key[1], group_)},
-         .value = {SliceOf(l.value[0], group_), SliceOf(l.value[1], group_)},
-         .max = state.max + first_,
-         .sum = state.sum + first_,
-         .out = state.out + size_t(first_) * state.width,
-         .out_stride = size_t(state.width)});
+// The same from a tile of floats.
+void FoldTile(const Decode& d, int group, Queries q, TileRows rows,
+              Scratch& scratch, Tile& tile, RunningSoftmax& state) {
+  const InnerKernels& inner = d.cpu.inner();
+  const AttnLayout& l = d.layout();
+  Widen(inner, scratch, d.cache.format, ElementRange(l, group), rows);
+  if (l.rotate_on_read) {
+    LoadRotated(inner, scratch, d.op, group, rows, tile);
+  } else {
+    LoadSlices(inner, l, group, rows, scratch, tile);
   }
-
-  void Tiles(TileRows rows, Scratch& scratch, RunningSoftmax& state) const {
-    const InnerKernels& inner = d_.cpu.inner();
-    Widen(inner, scratch, d_.cache.format, ElementRange(d_.layout(), group_),
-          rows);
-    if (d_.layout().rotate_on_read) {
-      LoadRotated(inner, scratch, d_.op, group_, rows, *tile_);
-    } else {
-      LoadSlices(inner, d_.layout(), group_, rows, scratch, *tile_);
-    }
-    auto* visible = scratch.Take<int>(heads_);
-    std::fill_n(visible, heads_, rows.count);
-    Queries q = q_;
-    q.floats += size_t(first_) * q.stride;
-    state.Fold(inner, first_, heads_, q, *tile_, rows.count, visible);
-  }
-
- private:
-  const Decode& d_;
-  const int group_;
-  const int first_;
-  const int heads_;
-  const Queries& q_;
-  Tile* const tile_;
-};
+  const int heads = l.GroupHeads(group);
+  auto* visible = scratch.Take<int>(heads);
+  std::fill_n(visible, heads, rows.count);
+  q.floats += size_t(l.FirstHead(group)) * q.stride;
+  state.Fold(inner, l.FirstHead(group), heads, q, tile, rows.count, visible);
+}
 
 // The tokens of a split.
 struct Span {
@@ -201,9 +182,8 @@ void RunSplit(const Decode& d, const QueryRow& query, const Span& span,
               RunningSoftmax state) {
   const AttnLayout& layout = d.layout();
   const Queries queries = ScaleQuery(d, q, scratch);
-  const bool by_rows = d.by_rows();
   std::optional<Tile> tile;
-  if (!by_rows) {
+  if (!d.by_rows()) {
     tile.emplace(scratch, false, d.key_length(), layout.value_length());
   }
   for (int start = span.first; start < span.end; start += kTileTokens) {
@@ -215,13 +195,12 @@ void RunSplit(const Decode& d, const QueryRow& query, const Span& span,
     TileRows next(d.cache, span.block_table, start + kTileTokens, span.end);
     if (next.count == 0) next = after;
     for (int group = 0; group < layout.groups; ++group) {
-      const GroupFold fold(d, group, queries, by_rows ? nullptr : &*tile);
-      if (by_rows) {
-        fold.Rows(rows, next, state);
+      if (!tile) {
+        FoldRows(d, group, queries, rows, next, state);
         continue;
       }
       const Scratch::Mark mark = scratch.GetMark();
-      fold.Tiles(rows, scratch, state);
+      FoldTile(d, group, queries, rows, scratch, *tile, state);
       scratch.Rewind(mark);
     }
   }

@@ -205,39 +205,24 @@ struct RunningSoftmax {
                        scratch.Take<float>(size_t(rows) * width), rows, width) {
   }
 
+  // Of rows from `first` on.
+  SoftmaxState From(int first) const {
+    return {max + first, sum + first, out + size_t(first) * width,
+            size_t(width)};
+  }
+
   // Rows [first, first + count), which see `visible` tokens of the tile.
   void Fold(const InnerKernels& inner, int first, int count, const Queries& q,
             const Tile& tile, int tokens, const int* visible) {
     const auto stride = size_t(q.stride);
     if (tile.bf16()) {
-      inner.attend_pairs({.rows = count,
-                          .q = q.halves,
-                          .q_stride = stride,
-                          .k = tile.key_pairs,
-                          .key_pairs = tile.key_length / 2,
-                          .v = tile.value_pairs,
-                          .value_length = tile.v_stride,
-                          .tokens = tokens,
-                          .visible = visible,
-                          .max = max + first,
-                          .sum = sum + first,
-                          .out = out + size_t(first) * width,
-                          .out_stride = size_t(width)});
-      return;
+      inner.attend_pairs({count, q.halves, stride, tile.key_pairs,
+                          tile.key_length / 2, tile.value_pairs, tile.v_stride,
+                          tokens, visible, From(first)});
+    } else {
+      inner.attend_tile({count, q.floats, stride, tile.k_t, tile.key_length,
+                         tile.v, tile.v_stride, tokens, visible, From(first)});
     }
-    inner.attend_tile({.rows = count,
-                       .q = q.floats,
-                       .q_stride = stride,
-                       .k_t = tile.k_t,
-                       .key_length = tile.key_length,
-                       .v = tile.v,
-                       .value_length = tile.v_stride,
-                       .tokens = tokens,
-                       .visible = visible,
-                       .max = max + first,
-                       .sum = sum + first,
-                       .out = out + size_t(first) * width,
-                       .out_stride = size_t(width)});
   }
 
   // dst = out / sum of one row.

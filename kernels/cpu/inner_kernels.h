@@ -55,8 +55,16 @@ struct GemmArgs {
   size_t y_stride;
 };
 
+// Max, sum and output of query rows over all tiles so far (2205.14135).
+struct SoftmaxState {
+  float* max;  // [rows], log2 units; -inf before the first token
+  float* sum;  // [rows]
+  float* out;  // [rows, value_length], not yet divided by sum
+  size_t out_stride;
+};
+
 // One tile of keys and values folded into the running softmax of `rows` query
-// rows: max, sum and output are those of all tiles so far (2205.14135).
+// rows.
 struct AttendTileArgs {
   int rows;
   const float* q;  // [rows, key_length], scaled by softmax scale * log2(e)
@@ -67,10 +75,7 @@ struct AttendTileArgs {
   int value_length;    // ...a multiple of kPanel: WholePanels
   int tokens;          // in this tile, 1..kTileTokens
   const int* visible;  // [rows]: the row sees tokens [0, visible)
-  float* max;          // [rows], log2 units; -inf before the first token
-  float* sum;          // [rows]
-  float* out;          // [rows, value_length], not yet divided by sum
-  size_t out_stride;
+  SoftmaxState state;
 };
 
 // Elements [offset, offset + length) of a row.
@@ -98,10 +103,7 @@ struct AttendRowsArgs {
   int next_tokens;
   RowSlice key[2];
   RowSlice value[2];
-  float* max;  // as in AttendTileArgs
-  float* sum;
-  float* out;  // [heads, PaddedLength(value)]
-  size_t out_stride;
+  SoftmaxState state;  // out: [heads, PaddedLength(value)]
 };
 
 // AttendTileArgs in bf16: keys and values in pairs.
@@ -115,10 +117,7 @@ struct AttendPairsArgs {
   int value_length;   // whole panels
   int tokens;
   const int* visible;
-  float* max;
-  float* sum;
-  float* out;
-  size_t out_stride;
+  SoftmaxState state;
 };
 
 struct InnerKernels {

@@ -13,9 +13,8 @@ namespace {
 constexpr int kTasksPerThread = 4;
 // Panels that the kernels take at once: none is left over in the middle.
 int PanelsAtOnce(const PackedMatrix& w) { return w.quantised() ? 3 : 2; }
-// Inputs that a task walks once for each such panels stay in half of a core's
-// cache of the second level, of a size that machines have had for years; rows
-// in blocks that every kernel divides evenly.
+// A task walks its inputs once for each such panels: they stay in half of a
+// second-level cache of 512 KiB. Rows come in blocks that the kernels' divide.
 constexpr size_t kNearBytes = size_t{1} << 18;
 constexpr int kRowBlock = 24;
 // Below this many multiplications a second thread costs more than it brings.
@@ -85,10 +84,11 @@ void GroupedLinear(CpuContext& cpu, Rows x,
   const int most_rows =
       std::max<int>(kRowBlock, static_cast<int>(kNearBytes / inputs.stride) /
                                    kRowBlock * kRowBlock);
+  const auto blocks_of = [most_rows](const LinearGroup& group) {
+    return (group.num_rows + most_rows - 1) / most_rows;
+  };
   int blocks = 0;  // of rows
-  for (const LinearGroup& group : groups) {
-    blocks += (group.num_rows + most_rows - 1) / most_rows;
-  }
+  for (const LinearGroup& group : groups) blocks += blocks_of(group);
   const int at_once = PanelsAtOnce(shape);
   const int steps = (shape.panels() + at_once - 1) / at_once;
   const int wanted = (pool.size() * kTasksPerThread + blocks - 1) / blocks;
@@ -97,11 +97,7 @@ void GroupedLinear(CpuContext& cpu, Rows x,
   pool.Run(cuts * blocks, [&](int task, int) {
     int block = task / cuts;
     auto group = groups.begin();
-    for (int in_group;
-         block >= (in_group = (group->num_rows + most_rows - 1) / most_rows);
-         ++group) {
-      block -= in_group;
-    }
+    for (; block >= blocks_of(*group); ++group) block -= blocks_of(*group);
     const int first_row = block * most_rows;
     const int rows = std::min(most_rows, group->num_rows - first_row);
     const int cut = task % cuts;

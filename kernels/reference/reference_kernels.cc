@@ -66,23 +66,23 @@ void AttendRow(const AttendTileArgs& a, int row) {
   const int tokens = a.visible[row];
   if (tokens == 0) return;
   std::vector<double> p(tokens);
-  float top = a.max[row];
+  float top = a.state.max[row];
   for (int t = 0; t < tokens; ++t) {
     for (int j = 0; j < a.key_length; ++j) {
       p[t] += double{a.q[row * a.q_stride + j]} * a.k_t[j * kTileTokens + t];
     }
     top = std::max(top, static_cast<float>(p[t]));
   }
-  const double alpha = std::exp2(double{a.max[row]} - top);
-  double sum = a.sum[row] * alpha;
+  const double alpha = std::exp2(double{a.state.max[row]} - top);
+  double sum = a.state.sum[row] * alpha;
   for (double& x : p) sum += x = std::exp2(x - top);
   for (int i = 0; i < a.value_length; ++i) {
-    double out = a.out[row * a.out_stride + i] * alpha;
+    double out = a.state.out[row * a.state.out_stride + i] * alpha;
     for (int t = 0; t < tokens; ++t) out += p[t] * a.v[t * a.value_length + i];
-    a.out[row * a.out_stride + i] = static_cast<float>(out);
+    a.state.out[row * a.state.out_stride + i] = static_cast<float>(out);
   }
-  a.max[row] = top;
-  a.sum[row] = static_cast<float>(sum);
+  a.state.max[row] = top;
+  a.state.sum[row] = static_cast<float>(sum);
 }
 
 void AttendTile(const AttendTileArgs& a) {
@@ -123,12 +123,16 @@ void QuantiseRow(const float* x, int k, void* dst) {
     const int first = g * kGroup;
     const int end = std::min(first + kGroup, k);
     float largest = 0;
-    for (int i = first; i < end; ++i)
-      largest = std::max(largest, std::abs(x[i]));
+    for (int i = first; i < end; ++i) {
+      if (!(std::abs(x[i]) <= largest)) largest = std::abs(x[i]);
+      if (std::isnan(largest)) break;
+    }
     const float inverse = largest > 1e-30f ? 127.0f / largest : 0.0f;
     int total = 0;
     for (int i = first; i < first + kGroup; ++i) {
-      q[i] = i < end ? static_cast<int8_t>(std::nearbyint(x[i] * inverse)) : 0;
+      const float scaled = i < end ? x[i] * inverse : 0;
+      q[i] =
+          std::isnan(scaled) ? 0 : static_cast<int8_t>(std::nearbyint(scaled));
       total += q[i];
     }
     scale[g] = largest / 127.0f;

@@ -134,6 +134,21 @@ TEST_P(LinearTest, GivesARowTheSameBitsWithAnyOthersAndOnAnyThreads) {
   }
 }
 
+TEST_P(LinearTest, ShowsWhatIsNotANumber) {
+  CpuContext cpu(GetParam(), 1);
+  for (DType dtype : kTypes) {
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      Problem problem({2, 20, 70}, dtype);
+      problem.x[70 + 33] = bad;
+      const std::vector<float> y = problem.Run(cpu);
+      for (int n = 0; n < 20; ++n) {
+        EXPECT_TRUE(std::isfinite(y[n])) << Name(dtype);
+        EXPECT_FALSE(std::isfinite(y[20 + n])) << Name(dtype) << " " << bad;
+      }
+    }
+  }
+}
+
 TEST_P(LinearTest, GroupsMeetTheirOwnWeights) {
   CpuContext cpu(GetParam(), 2);
   Problem a({6, 20, 37}, DType::kBF16);
